@@ -1,0 +1,180 @@
+"""Between `Doc` and the records: where an annotation's facts are kept on a doc, and how they are read back.
+
+`doc._.distill` is a plain dict that survives DocBin: `{"id", "group", "textcat": {…}, "ner": {…}}`. Classes are in
+`doc.cats`, entities in `doc.ents`, every span a teacher quoted in `doc.spans["teacher"]` with its score in
+`attrs["scores"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.tokens import Span as DocSpan
+from spacy.vocab import Vocab
+
+from .errors import InputError, StageError
+from .types import Annotation, Span, TaskName, Text
+
+SPANS_KEY = "teacher"
+DOCBIN_ATTRS = ("ORTH", "SPACY", "ENT_IOB", "ENT_TYPE")
+
+if not Doc.has_extension("distill"):
+    Doc.set_extension("distill", default=None)
+
+
+def make_doc(nlp: Language, text: Text) -> Doc:
+    """Tokenize a text and note whose it is.
+
+    RETURNS (Doc): Not annotated yet; `doc._.distill` has `id` and `group`.
+    """
+    doc = nlp.make_doc(text.text)
+    doc._.distill = {"id": text.id, "group": text.group}
+    return doc
+
+
+def note(doc: Doc, task: TaskName, facts: Mapping[str, Any]) -> None:
+    """Keep a task's facts on the doc beside those of other tasks. Plain types only."""
+    doc._.distill = {**(doc._.distill or {}), task: dict(facts)}
+
+
+def facts_of(doc: Doc, task: TaskName) -> dict[str, Any] | None:
+    """RETURNS (Optional[Dict[str, Any]]): What a task noted on the doc; None if it never ran."""
+    found: dict[str, Any] | None = (doc._.distill or {}).get(task)
+    return found
+
+
+def annotations_of(doc: Doc) -> list[Annotation]:
+    """Read the records back from an annotated doc.
+
+    RETURNS (List[Annotation]): One for each task that ran; empty if none did.
+    """
+    distill = doc._.distill or {}
+    found = []
+    for task in get_args(TaskName):
+        facts = distill.get(task)
+        if facts is None:
+            continue
+        labels = tuple(facts["labels"])
+        ok = facts["status"] == "ok"
+        found.append(
+            Annotation(
+                id=str(distill.get("id", "")),
+                text=doc.text,
+                task=task,
+                labels=labels,
+                status=facts["status"],
+                exclusive=bool(facts.get("exclusive", True)),
+                cats={label: doc.cats.get(label, 0.0) for label in labels} if ok and task == "textcat" else None,
+                ents=_entities(doc) if ok and task == "ner" else None,
+                confidence=facts.get("confidence"),
+                confidence_kind=facts.get("confidence_kind"),
+                group=distill.get("group"),
+                gold=bool(facts.get("gold", False)),
+                provenance=dict(facts.get("provenance", {})),
+            )
+        )
+    return found
+
+
+def _entities(doc: Doc) -> tuple[Span, ...]:
+    scores: dict[tuple[int, int, str], float] = {}
+    if SPANS_KEY in doc.spans:
+        group = doc.spans[SPANS_KEY]
+        for span, score in zip(group, group.attrs.get("scores", ()), strict=False):
+            if score is not None:
+                scores[(span.start_char, span.end_char, span.label_)] = score
+    return tuple(
+        Span(ent.start_char, ent.end_char, ent.label_, scores.get((ent.start_char, ent.end_char, ent.label_)))
+        for ent in doc.ents
+    )
+
+
+def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
+    """Set an annotation on a doc of the same text: the inverse of `annotations_of`.
+
+    RETURNS (Doc): The same doc.
+    RAISES (InputError): The texts differ, or a span does not stand on token boundaries.
+    """
+    if doc.text != annotation.text:
+        raise InputError(f"Record {annotation.id}: the doc's text is not the record's. Tokenize the record's own text.")
+    doc._.distill = {**(doc._.distill or {}), "id": annotation.id, "group": annotation.group}
+    note(
+        doc,
+        annotation.task,
+        {
+            "status": annotation.status,
+            "labels": list(annotation.labels),
+            "exclusive": annotation.exclusive,
+            "confidence": annotation.confidence,
+            "confidence_kind": annotation.confidence_kind,
+            "gold": annotation.gold,
+            "provenance": dict(annotation.provenance),
+        },
+    )
+    if annotation.cats is not None:
+        doc.cats.update(annotation.cats)
+    if annotation.ents is not None:
+        ents = [_char_span(doc, annotation, span) for span in annotation.ents]
+        missing = [_char_span(doc, annotation, span, mode="expand") for span in annotation.missing]
+        taken = {token for ent in ents for token in range(ent.start, ent.end)}
+        unknown = sorted({i for span in missing for i in range(span.start, span.end)} - taken)
+        doc.set_ents(ents, missing=[doc[i : i + 1] for i in unknown], default="outside")
+        doc.spans[SPANS_KEY] = ents
+        doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in annotation.ents]
+    return doc
+
+
+def _char_span(doc: Doc, annotation: Annotation, span: Span, mode: str = "strict") -> DocSpan:
+    found = doc.char_span(span.start, span.end, label=span.label, alignment_mode=mode)
+    if found is None:
+        quote = doc.text[span.start : span.end]
+        raise InputError(
+            f"Record {annotation.id}: {span.label} at {span.start}-{span.end} ({quote!r}) does not stand on token"
+            " boundaries. Align it first, or use the tokenizer it was made with."
+        )
+    return found
+
+
+def write_docs(path: Path, docs: Iterable[Doc]) -> int:
+    """Write docs with their facts as a DocBin.
+
+    RETURNS (int): How many.
+    """
+    docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=True)
+    for doc in docs:
+        docbin.add(doc)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(path.suffix + ".part")
+    docbin.to_disk(temporary)
+    temporary.replace(path)
+    return len(docbin)
+
+
+def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
+    """YIELDS (Doc): The docs of a DocBin. RAISES (StageError, InputError): No such file; not a DocBin."""
+    if not path.exists():
+        raise StageError(f"{path} does not exist. Run the stage that writes it first.")
+    try:
+        docbin = DocBin(store_user_data=True).from_disk(path)
+    except Exception as error:
+        raise InputError(f"{path} is not a spaCy DocBin ({type(error).__name__}).") from error
+    yield from docbin.get_docs(vocab)
+
+
+def read_annotations(path: Path, vocab: Vocab, task: TaskName | None = None) -> list[Annotation]:
+    """Read the records of an annotated DocBin.
+
+    task (Optional[TaskName]): Which, if more than one ran.
+    RAISES (InputError): No doc has records, or two tasks ran and `task` does not say which.
+    """
+    found = [annotation for doc in read_docs(path, vocab) for annotation in annotations_of(doc)]
+    tasks = {annotation.task for annotation in found}
+    if not tasks:
+        raise InputError(f"{path} has no annotations of ours: make it with `spacy-distill annotate` or `import`.")
+    if task is None and len(tasks) > 1:
+        raise InputError(f"{path} has annotations for {' and '.join(sorted(tasks))}: say which with --task.")
+    return [annotation for annotation in found if task in (None, annotation.task)]

@@ -1,0 +1,139 @@
+"""`soft_textcat`, `soft_textcat_multilabel`: spaCy's own text classifiers, trained on a teacher's probabilities.
+
+Trained here, shipped stock: the model, labels and saved files are exactly those of `textcat` and
+`textcat_multilabel`, which load them without this package (see `spacy_distill.release`). What differs is that targets
+may lie between 0 and 1, and that rare classes can weigh more.
+"""
+
+from typing import Any, Callable, Dict, Iterable, Optional
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline.textcat import DEFAULT_SINGLE_TEXTCAT_MODEL, TextCategorizer
+from spacy.pipeline.textcat_multilabel import DEFAULT_MULTI_TEXTCAT_MODEL, MultiLabel_TextCategorizer
+from spacy.training import Example
+from thinc.api import Model
+
+from ..errors import InputError
+
+STOCK_FACTORY = {"soft_textcat": "textcat", "soft_textcat_multilabel": "textcat_multilabel"}
+
+# The default score weights of spaCy's own factories; without them `model-best` would be an arbitrary step.
+_SCORES_TEXTCAT = {
+    "cats_score": 1.0,
+    "cats_score_desc": None,
+    "cats_micro_p": None,
+    "cats_micro_r": None,
+    "cats_micro_f": None,
+    "cats_macro_p": None,
+    "cats_macro_r": None,
+    "cats_macro_f": None,
+    "cats_macro_auc": None,
+    "cats_f_per_type": None,
+}
+
+
+class _SoftMixin:
+    """Relaxed validation and class weights, for both components.
+
+    balance (float): 0: every text weighs the same. 1: every class weighs the same in total (the weight of class k is
+        N / (K n_k), where n_k is the sum of its targets). In between: that weight to the power of `balance`.
+    """
+
+    balance: float
+    class_weights: Any = None
+    labels: Any
+    model: Any
+
+    def _validate_categories(self, examples: Iterable[Example]) -> None:
+        for example in examples:
+            for label, value in example.reference.cats.items():
+                if not 0.0 <= value <= 1.0:
+                    raise InputError(
+                        f"Category {label!r} has the value {value}; a soft label lies between 0 and 1."
+                        f" Text: {example.reference.text[:60]!r}"
+                    )
+
+    def initialize(self, get_examples: Callable[[], Iterable[Example]], **kwargs: Any) -> None:
+        super().initialize(get_examples, **kwargs)  # type: ignore[misc]
+        if not self.balance:
+            return
+        mass = np.zeros(len(self.labels), dtype="float64")
+        total = 0
+        for example in get_examples():
+            total += 1
+            mass += [example.reference.cats.get(label, 0.0) for label in self.labels]
+        weights = (total / (len(self.labels) * np.maximum(mass, 1.0))) ** self.balance
+        self.class_weights = self.model.ops.asarray(weights.astype("float32"))
+
+
+class SoftTextCategorizer(_SoftMixin, TextCategorizer):
+    """`textcat` with soft targets. A text's weight is its target's expected class weight."""
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
+        loss, d_scores = super().get_loss(examples, scores)
+        if self.class_weights is not None:
+            truths, _ = self._examples_to_truth(examples)
+            d_scores *= (truths @ self.class_weights).reshape(-1, 1)
+        return loss, d_scores
+
+
+class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
+    """`textcat_multilabel` with soft targets. Positive targets weigh by their class."""
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
+        loss, d_scores = super().get_loss(examples, scores)
+        if self.class_weights is not None:
+            truths, _ = self._examples_to_truth(examples)
+            d_scores *= 1.0 + truths * (self.class_weights - 1.0)
+        return loss, d_scores
+
+
+@Language.factory(
+    "soft_textcat",
+    assigns=["doc.cats"],
+    default_config={
+        "threshold": 0.0,
+        "model": DEFAULT_SINGLE_TEXTCAT_MODEL,
+        "scorer": {"@scorers": "spacy.textcat_scorer.v2"},
+        "balance": 0.0,
+    },
+    default_score_weights=_SCORES_TEXTCAT,
+)
+def make_soft_textcat(
+    nlp: Language,
+    name: str,
+    model: Model[Any, Any],
+    threshold: float,
+    scorer: Optional[Callable[..., Dict[str, Any]]],
+    balance: float,
+) -> SoftTextCategorizer:
+    """Make a `soft_textcat`: `textcat`'s own settings, and `balance` (see `_SoftMixin`)."""
+    component = SoftTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
+    component.balance = balance
+    return component
+
+
+@Language.factory(
+    "soft_textcat_multilabel",
+    assigns=["doc.cats"],
+    default_config={
+        "threshold": 0.5,
+        "model": DEFAULT_MULTI_TEXTCAT_MODEL,
+        "scorer": {"@scorers": "spacy.textcat_multilabel_scorer.v2"},
+        "balance": 0.0,
+    },
+    default_score_weights=_SCORES_TEXTCAT,
+)
+def make_soft_textcat_multilabel(
+    nlp: Language,
+    name: str,
+    model: Model[Any, Any],
+    threshold: float,
+    scorer: Optional[Callable[..., Dict[str, Any]]],
+    balance: float,
+) -> SoftMultiLabelTextCategorizer:
+    """Make a `soft_textcat_multilabel`: `textcat_multilabel`'s own settings, and `balance` (see `_SoftMixin`)."""
+    component = SoftMultiLabelTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
+    component.balance = balance
+    return component

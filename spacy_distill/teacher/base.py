@@ -1,0 +1,116 @@
+"""What every teacher model of this package shares: the ledger, and spaCy-llm's calling convention."""
+
+import typing
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Optional
+
+from .ledger import Ledger
+from .types import Prompt, Reply, ReplyMeta, sha256
+
+# spaCy-llm compares the hints of `__call__` literally: they must be typing.Iterable, not collections.abc's.
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt that has to be asked, and its key in the ledger."""
+
+    key: str
+    prompt: Prompt
+
+
+class TeacherModel(ABC):
+    """A language model that answers prompts, one reply each, with a ledger in front.
+
+    A subclass says who it is (`name`, `endpoint`, `params`: everything that could change an answer, and no secret)
+    and answers requests (`_ask`). Constructors do no I/O: weights, files and sockets are opened by the first prompt.
+
+    ledger (Optional[Path]): Where replies are kept and looked up. None: nothing is kept.
+    """
+
+    def __init__(self, ledger: Optional[Path] = None) -> None:
+        self.ledger: Optional[Ledger] = Ledger(ledger) if ledger else None
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> str:
+        """Where it answers: a URL, a file's name, or what kind of thing it is. Part of the ledger's key."""
+
+    @property
+    @abstractmethod
+    def params(self) -> dict[str, Any]:
+        """Every parameter that could change a raw reply. Part of the ledger's key; plain types, no secrets."""
+
+    @abstractmethod
+    def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
+        """Answer requests in any order, each exactly once.
+
+        Pull `requests` lazily and from the calling thread, no further ahead than can be kept in flight. One request's
+        failure is that request's reply, with status "error": raise TeacherError only when no request can succeed.
+        """
+
+    def _finish(self, prompt: Prompt, reply: Reply) -> Reply:
+        """Work out what need not be paid for, such as a calibration, from a raw reply: fresh or from the ledger."""
+        return reply
+
+    def key(self, prompt: Prompt, sample: int = 0) -> str:
+        """RETURNS (str): The ledger's key: sha256 of endpoint, model, parameters, rendered prompt, sample index."""
+        asked = [str(prompt), prompt.choices, prompt.schema]
+        return sha256(self.endpoint, self.name, self.params, asked, sample)
+
+    def stream(self, prompts: Iterable[str]) -> Iterator[tuple[int, Reply]]:
+        """Answer a stream of prompts. Each reply is in the ledger before it is handed on.
+
+        The same prompt is asked once, however often it comes. Prompts are pulled as the model can take them, so the
+        stream may be endless.
+
+        prompts (Iterable[str]): Prompts; `Prompt` objects give a model more to work with.
+        YIELDS (Tuple[int, Reply]): The prompt's index and its reply, as they arrive, not in order.
+        """
+        waiting: dict[str, list[tuple[int, Prompt]]] = {}
+        ready: deque[tuple[int, Reply]] = deque()
+
+        def misses() -> Iterator[Request]:
+            for index, item in enumerate(prompts):
+                prompt = Prompt.of(item)
+                key = self.key(prompt)
+                if key in waiting:
+                    waiting[key].append((index, prompt))
+                    continue
+                known = self.ledger.get(key) if self.ledger else None
+                if known is not None:
+                    ready.append((index, self._finish(prompt, known)))
+                    continue
+                waiting[key] = [(index, prompt)]
+                yield Request(key, prompt)
+
+        pending = misses()
+        first = next(pending, None)
+        if first is not None:
+            for request, reply in self._ask(chain([first], pending)):
+                if self.ledger:
+                    reply = self.ledger.put(request.key, request.prompt, reply, model=self.name, params=self.params)
+                while ready:
+                    yield ready.popleft()
+                for index, prompt in waiting.pop(request.key):
+                    yield index, self._finish(prompt, reply)
+        yield from ready
+
+    def __call__(self, prompts: typing.Iterable[typing.Iterable[str]]) -> typing.Iterable[typing.Iterable[str]]:
+        """spaCy-llm's interface: for each doc its prompts, in order; for each doc its replies, in order."""
+        per_doc = [list(doc_prompts) for doc_prompts in prompts]
+        flat = [prompt for doc_prompts in per_doc for prompt in doc_prompts]
+        replies: list[Reply] = [Reply("", ReplyMeta(status="error", error="no reply"))] * len(flat)
+        for index, reply in self.stream(flat):
+            replies[index] = reply
+        in_order = iter(replies)
+        return [[next(in_order) for _ in doc_prompts] for doc_prompts in per_doc]
