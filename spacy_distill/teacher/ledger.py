@@ -54,11 +54,11 @@ class Ledger:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
         self._connection: sqlite3.Connection | None = None
         self._frames: set[str] = set()
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        self.path = Path(path)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -157,3 +157,6 @@ class Ledger:
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()
                 self._connection = None
+
+    def __del__(self) -> None:
+        self.close()
