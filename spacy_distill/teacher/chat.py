@@ -157,13 +157,14 @@ class Chat(TeacherModel):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        # Up to `limit` are in flight; if nobody takes the replies, no more than as many again lie at hand.
-        limit = self._max_in_flight
+        # As many again as are in flight stand by, so that a free connection never waits for this thread; and if nobody
+        # takes the replies, that is how many there will be.
+        most = 2 * self._max_in_flight
         asked = taken = 0
         more = True
         try:
             while True:
-                while more and asked - taken < 2 * limit and asked - taken - arrived.qsize() < limit:
+                while more and asked - taken < most:
                     request = next(requests, None)
                     if request is None:
                         more = False
@@ -203,11 +204,10 @@ class Chat(TeacherModel):
         tries, rung, refusal = 0, self._rung, None
         while True:
             features = self._features(prompt, rung)
-            start_s = time.monotonic()
             outcome = await self._try(transport, prompt, features)
             if isinstance(outcome, Reply):
                 self._succeeded(prompt, features, rung)
-                return Reply(outcome, replace(outcome.meta, latency_s=round(time.monotonic() - start_s, 4)))
+                return outcome
             if outcome.status in (400, 422) and features not in self._accepted:
                 refusal = refusal or outcome
                 lower = self._lower(prompt, rung)
@@ -230,7 +230,10 @@ class Chat(TeacherModel):
             response = await transport.post(body)
         except (Unreachable, Broken) as error:
             return Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
-        return read_response(response.status, response.headers, response.body)
+        outcome = read_response(response.status, response.headers, response.body)
+        if isinstance(outcome, Reply):
+            return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
+        return outcome
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
         features = self._ladder[rung]
