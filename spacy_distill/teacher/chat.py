@@ -203,8 +203,8 @@ class Chat(TeacherModel):
         first_s = time.monotonic()
         tries, rung, refusal = 0, self._rung, None
         while True:
+            rung, outcome = await self._try(transport, prompt, rung)
             features = self._features(prompt, rung)
-            outcome = await self._try(transport, prompt, features)
             if isinstance(outcome, Reply):
                 self._succeeded(prompt, features, rung)
                 return outcome
@@ -224,16 +224,22 @@ class Chat(TeacherModel):
                 return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
             await asyncio.sleep(pause_s)
 
-    async def _try(self, transport: Transport, prompt: Prompt, features: Features) -> Union[Reply, Failure]:
-        body = request_body(prompt, self._name, features, self._params)
+    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> Tuple[int, Union[Reply, Failure]]:
+        """RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came."""
+
+        def body() -> bytes:
+            nonlocal rung
+            rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
+            return request_body(prompt, self._name, self._features(prompt, rung), self._params)
+
         try:
             response = await transport.post(body)
         except (Unreachable, Broken) as error:
-            return Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
+            return rung, Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
         outcome = read_response(response.status, response.headers, response.body)
         if isinstance(outcome, Reply):
-            return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
-        return outcome
+            outcome = Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
+        return rung, outcome
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
         features = self._ladder[rung]

@@ -115,16 +115,17 @@ class Transport:
             return
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
 
-    async def post(self, body: bytes) -> Response:
+    async def post(self, body: Callable[[], bytes]) -> Response:
         """Send a JSON body as soon as a connection is free. To be awaited in the loop's thread.
 
+        body (Callable[[], bytes]): Makes the body, at the moment when it can be sent.
         RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
         RAISES (Unreachable, Broken): There is no whole response.
         """
         try:
             async with self._free:
                 start_s = time.perf_counter()
-                async with self._opened().post(self.url, data=body, allow_redirects=False) as response:
+                async with self._opened().post(self.url, data=body(), allow_redirects=False) as response:
                     content = await response.read()
                 latency_s = round(time.perf_counter() - start_s, 4)
             return Response(response.status, response.headers, content, latency_s)
