@@ -1,31 +1,34 @@
-"""From a raw reply to labels: whatever form models answer in, and never a guess.
+"""From a raw reply to labels or quoted entities: whatever form models answer in, and never a guess.
 
-A reply is read as JSON if there is any in it, else line by line (`Category: x`, or a line that is nothing but labels),
-else as a sentence that states one label. What cannot be read is a status, not an exception.
+A reply is read as JSON if there is any in it, else line by line (`Category: x`, a line that is nothing but labels,
+`DISH: a, b`), else as a sentence that states one label. What cannot be read is a status, not an exception.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
 from ..texts import normal_form
 from ..types import Status
+from .names import OUTER, Names
+from .replies import json_values, place_of, share, without_thinking
 
 NONE = "none"
 """How a teacher says that no label fits, where it may."""
 
-_OUTER = " \t\r\n\"'`*_“”‘’«»()[]{}<>.,;:!?-"
 _SEPARATORS = re.compile(r"[,;/|&+\n]|\b(?:or|and)\b", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*[(.:–—]|\s+-\s|\s*,?\s*\b(?:because|since|as|due)\b", re.IGNORECASE)
 _FIELDS = ("label", "labels", "category", "categories", "class", "classes", "answer")
 _NAME_WORDS = 6
 """A longer answer that holds no label is prose, not the name of an unknown label."""
+
+_QUOTE_FIELDS = ("text", "quote", "entity", "span")
+_TYPE_FIELDS = ("label", "type", "category")
+_NOTHING = (NONE, "n/a", "null", "")
+_HEADER = re.compile(r"[\W_]*(\w[^:\n]{0,60}?)[\s*_`\"']*:(?=[\s*]|$)\**")
+_QUOTES = re.compile(r"(?:[^,;]|,(?=\d))+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,60 +47,6 @@ class Answer:
     unknown: tuple[str, ...] = ()
     confidence: float | None = None
     places: tuple[tuple[int, int], ...] = ()
-
-
-class Names:
-    """The ways in which a reply may say each label.
-
-    Exactly, else folded (case, spaces, Unicode form), else with `_`, `-` and spaces as one and without outer
-    punctuation. A form that could mean two labels means neither.
-
-    words (Mapping[str, str]): Label to how it is said.
-    RAISES (ConfigError): Two labels are said alike.
-    """
-
-    def __init__(self, words: Mapping[str, str]) -> None:
-        self._forms: tuple[dict[str, str | None], ...] = ({}, {}, {})
-        for label, word in words.items():
-            for other, its_word in words.items():
-                if other != label and normal_form(word) in (normal_form(its_word), normal_form(other)):
-                    raise ConfigError(
-                        f"The word {word!r} for the label {label!r} also means {other!r}. Change it in `words`."
-                    )
-        for label, word in words.items():
-            for said in {label, word}:
-                for forms, key in zip(self._forms, _foldings(said), strict=True):
-                    forms[key] = label if forms.get(key, label) == label else None
-        said_longest_first = sorted({*words, *words.values()}, key=len, reverse=True)
-        flexible = (r"[\s_\-]+".join(map(re.escape, re.split(r"[\s_\-]+", said))) for said in said_longest_first)
-        self._mention = re.compile(rf"(?<![\w\-])(?:{'|'.join(flexible)})(?![\w\-])", re.IGNORECASE)
-
-    def find(self, said: str) -> str | None:
-        """RETURNS (Optional[str]): The label this says, with nothing else; None if it says none."""
-        for forms, key in zip(self._forms, _foldings(said), strict=True):
-            if (label := forms.get(key)) is not None:
-                return label
-        return None
-
-    def mentions(self, text: str) -> list[tuple[int, int, str]]:
-        """RETURNS (List[Tuple[int, int, str]]): Start, end and label of every label in a text; longer names first."""
-        found = ((match.start(), match.end(), self.find(match.group())) for match in self._mention.finditer(text))
-        return [(start, end, label) for start, end, label in found if label is not None]
-
-    def is_start_of_another(self, label: str, text: str) -> bool:
-        """RETURNS (bool): Whether a text that was cut off after this label might have gone on to a longer one."""
-        tail = normal_form(text)
-        return any(
-            other != label and other_form.startswith(form) and tail.endswith(form)
-            for form, its_label in self._forms[1].items()
-            if its_label == label
-            for other_form, other in self._forms[1].items()
-        )
-
-
-def _foldings(said: str) -> tuple[str, str, str]:
-    folded = normal_form(said)
-    return said, folded, " ".join(re.split(r"[\s_\-]+", folded.strip(_OUTER)))
 
 
 def parse_labels(
@@ -119,7 +68,10 @@ def parse_labels(
     field (str): What the prompt calls the answer, beside "Label", "Category", "Class" and "Answer".
     RETURNS (Answer): Labels only if the status is "ok".
     """
-    said = _from_json(reply, names) or _from_lines(reply, names, field) or _from_sentence(reply, names, exclusive)
+    reply = without_thinking(reply)
+    said = _from_json(reply, names, field)
+    if said is None and (exclusive or not (truncated or reply.count("[") > reply.count("]"))):
+        said = _from_lines(reply, names, field) or (_from_sentence(reply, names) if exclusive else None)
     if said is None:
         return Answer("unparsed")
     declined = not said.labels and (not said.unknown or all(normal_form(name) == NONE for name in said.unknown))
@@ -146,18 +98,18 @@ class _Said:
 
 def _resolve(value: str, names: Names, offset: int = 0) -> _Said:
     """Take apart a value that should be a label, or several. Names may hold commas: known ones are found first."""
-    if (label := names.find(value.strip())) or (label := names.find(value.strip(_OUTER))):
-        start = offset + len(value) - len(value.lstrip(_OUTER))
-        return _Said([label], [], [(start, start + len(value.strip(_OUTER)))])
+    if (label := names.find(value.strip())) or (label := names.find(value.strip(OUTER))):
+        start = offset + len(value) - len(value.lstrip(OUTER))
+        return _Said([label], [], [(start, start + len(value.strip(OUTER)))])
     mentions = names.mentions(value)
     gaps, end = [], 0
     for start, stop, _ in mentions:
         gaps.append(value[end:start])
         end = stop
     rest = value[end:]
-    comment = _COMMENT.match(rest) if mentions else _COMMENT.search(rest.strip(_OUTER))
-    gaps.append(rest if comment is None else "" if mentions else rest.strip(_OUTER)[: comment.start()])
-    unknown = [part.strip(_OUTER) for gap in gaps for part in _SEPARATORS.split(gap)]
+    comment = _COMMENT.match(rest) if mentions else _COMMENT.search(rest.strip(OUTER))
+    gaps.append(rest if comment is None else "" if mentions else rest.strip(OUTER)[: comment.start()])
+    unknown = [part.strip(OUTER) for gap in gaps for part in _SEPARATORS.split(gap)]
     return _Said(
         [label for _, _, label in mentions],
         [part for part in unknown if part],
@@ -165,14 +117,14 @@ def _resolve(value: str, names: Names, offset: int = 0) -> _Said:
     )
 
 
-def _from_json(reply: str, names: Names) -> _Said | None:
-    for start, value in json_values(reply):
-        if (said := _said_in_json(value, names, reply, start)) is not None:
+def _from_json(reply: str, names: Names, field: str) -> _Said | None:
+    for start, _, value in json_values(reply):
+        if (said := _said_in_json(value, names, reply, start, (*_FIELDS, normal_form(field)))) is not None:
             return said
     return None
 
 
-def _said_in_json(value: Any, names: Names, reply: str, start: int) -> _Said | None:
+def _said_in_json(value: Any, names: Names, reply: str, start: int, fields: tuple[str, ...]) -> _Said | None:
     if value is None:
         return _Said([], [], [])
     if isinstance(value, str):
@@ -181,10 +133,10 @@ def _said_in_json(value: Any, names: Names, reply: str, start: int) -> _Said | N
         said.places = [(place[0] + begin, place[0] + end) for begin, end in said.places] if place else []
         return said
     if isinstance(value, list):
-        items = [_said_in_json(item, names, reply, start) for item in value]
-        if not all(items):
-            return None
+        items = [_said_in_json(item, names, reply, start, fields) for item in value]
         found = [item for item in items if item is not None]
+        if len(found) < len(items):
+            return None
         sure = [item.confidence for item in found if item.confidence is not None]
         return _Said(
             [label for item in found for label in item.labels],
@@ -194,11 +146,11 @@ def _said_in_json(value: Any, names: Names, reply: str, start: int) -> _Said | N
         )
     if isinstance(value, dict):
         folded = {normal_form(key): item for key, item in value.items()}
-        for field in _FIELDS:
+        for field in fields if len(folded) > 1 else folded:
             if field in folded and not isinstance(folded[field], dict):
-                answer = _said_in_json(folded[field], names, reply, start)
+                answer = _said_in_json(folded[field], names, reply, start, fields)
                 if answer is not None and answer.confidence is None:
-                    answer.confidence = _share(folded.get("confidence"))
+                    answer.confidence = share(folded.get("confidence"))
                 return answer
     return None
 
@@ -225,15 +177,12 @@ def _from_lines(reply: str, names: Names, field: str) -> _Said | None:
         elif answer is not None:
             break
     if answer is None and len(reply.strip().splitlines()) == 1 and len(reply.split()) <= 3:
-        return _resolve(reply, names)
-    return answer
+        answer = _resolve(reply, names)
+    return answer if answer and (answer.labels or answer.unknown) else None
 
 
-def _from_sentence(reply: str, names: Names, exclusive: bool) -> _Said | None:
-    """A label that a sentence sets apart: in bold or code, or at the end of "… is x.", "… as x.". One only: prose does
-    not say whether a list is complete."""
-    if not exclusive:
-        return None
+def _from_sentence(reply: str, names: Names) -> _Said | None:
+    """The one label that a sentence sets apart: in bold or code, or at the end of "… is x.", "… as x."."""
     found = []
     for start, end, label in names.mentions(reply):
         before, after = reply[:start], reply[end:]
@@ -246,57 +195,105 @@ def _from_sentence(reply: str, names: Names, exclusive: bool) -> _Said | None:
     return _Said([found[0][2]], [], [found[0][:2]])
 
 
-def json_values(reply: str) -> Iterator[tuple[int, Any]]:
-    """YIELDS (Tuple[int, Any]): Where each JSON object or list in a reply starts, and its value. Prose and code fences
-    around it do not matter."""
-    decoder = json.JSONDecoder()
-    position = 0
-    while (match := re.compile(r"[{\[]").search(reply, position)) is not None:
-        try:
-            value, position = decoder.raw_decode(reply, match.start())
-        except (ValueError, RecursionError):
-            position = match.end()
-        else:
-            yield match.start(), value
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity as a reply gives it.
 
-
-def place_of(value: str, reply: str, start: int = 0) -> tuple[int, int] | None:
-    """RETURNS (Optional[Tuple[int, int]]): Where a JSON string's content stands in a reply, as a value and not as a
-    key; None if it is written in another way."""
-    for written in (json.dumps(value, ensure_ascii=False), json.dumps(value)):
-        match = re.compile(rf"[:\[,]\s*\"({re.escape(written[1:-1])})\"").search(reply, start)
-        if match:
-            return match.span(1)
-    return None
-
-
-def probability_of(places: Sequence[tuple[int, int]], reply: str, tokens: Sequence[tuple[str, float]]) -> float | None:
-    """The probability that the model gave to what stands at some places of its reply: exp of the sum of the
-    log-probabilities of every token that overlaps them.
-
-    RETURNS (Optional[float]): 0 to 1; None if the tokens do not spell the reply.
+    quote (str): Its words.
+    label (Optional[str]): Its label; None if that was not offered.
+    said (str): The label as it stands in the reply.
+    places (Tuple[Tuple[int, int], ...]): Where in the reply the quote and its label stand, as far as that is known.
     """
-    spelled = "".join(token for token, _ in tokens)
-    shift = spelled.find(reply)
-    if not places or shift < 0:
-        return None
-    total, position = 0.0, -shift
-    for token, logprob in tokens:
-        end = position + len(token)
-        if any(position < stop and start < end for start, stop in places):
-            total += logprob
-        position = end
-    return min(1.0, math.exp(total))
+
+    quote: str
+    label: str | None
+    said: str
+    places: tuple[tuple[int, int], ...] = ()
 
 
-def _share(value: Any) -> float | None:
-    """A confidence as models write it: 0.9, 90, "90 %"."""
-    if isinstance(value, bool):
+def parse_entities(reply: str, names: Names, *, truncated: bool = False) -> list[Entity] | None:
+    """Read quoted entities off a reply: `{"entities": [{"text": ..., "label": ...}]}` or the list alone,
+    `{"LABEL": ["quote", ...]}`, or lines of `LABEL: quote, quote`.
+
+    truncated (bool): The reply was cut: only a list that was closed before counts.
+    RETURNS (Optional[List[Entity]]): In order; None if the reply cannot be read.
+    """
+    reply = without_thinking(reply)
+    found: list[Entity] | None = None
+    read_to = 0
+    for start, end, value in json_values(reply):
+        # What follows a bracket that never closed is the rest of something that was cut off: only a whole list counts.
+        broken = any(bracket in reply[read_to:start] for bracket in "[{")
+        read_to = end
+        if broken and not (value and isinstance(value, list)) and not (isinstance(value, dict) and "entities" in value):
+            continue
+        entities = _entities_in_json(value, names, reply, start)
+        if entities is not None:
+            found = (found or []) + entities
+    if found is not None or truncated:
+        return found
+    return _entities_in_lines(reply, names)
+
+
+def _entities_in_json(value: Any, names: Names, reply: str, start: int) -> list[Entity] | None:
+    if isinstance(value, list):
+        found: list[Entity] = []
+        for item in value:
+            entity = _entity_in_json(item, names, reply, start) if isinstance(item, dict) else None
+            if entity is None:
+                return None
+            found.append(entity)
+            start = max((end for _, end in entity.places), default=start)
+        return found
+    if not isinstance(value, dict):
         return None
-    try:
-        number = float(value.strip().rstrip("%")) if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+    folded = {normal_form(key): item for key, item in value.items()}
+    if "entities" in folded:
+        return _entities_in_json(folded["entities"], names, reply, start)
+    if (entity := _entity_in_json(value, names, reply, start)) is not None:
+        return [entity]
+    listed = {key: [item] if isinstance(item, str) else item or [] for key, item in value.items()}
+    if not all(isinstance(item, list) and all(isinstance(quote, str) for quote in item) for item in listed.values()):
         return None
-    if number > 1.0 or (isinstance(value, str) and "%" in value):
-        number /= 100.0
-    return number if 0.0 <= number <= 1.0 else None
+    if value and not any(map(names.find, value)) and any(isinstance(item, str) for item in value.values()):
+        return None
+    found = []
+    for key, quotes in listed.items():
+        for quote in quotes:
+            place = place_of(quote, reply, start)
+            start = place[1] if place else start
+            if normal_form(quote) not in _NOTHING:
+                found.append(Entity(quote, names.find(key), key, (place,) if place else ()))
+    return found
+
+
+def _entity_in_json(value: dict[str, Any], names: Names, reply: str, start: int) -> Entity | None:
+    folded = {normal_form(key): item for key, item in value.items()}
+    quote = next((folded[key] for key in _QUOTE_FIELDS if key in folded), None)
+    label = next((folded[key] for key in _TYPE_FIELDS if key in folded), None)
+    if not isinstance(quote, str) or not isinstance(label, str):
+        return None
+    places = [place for said in (quote, label) if (place := place_of(said, reply, start)) is not None]
+    return Entity(quote, names.find(label), label, tuple(places) if len(places) == 2 else ())
+
+
+def _entities_in_lines(reply: str, names: Names) -> list[Entity] | None:
+    """Sections that start with a label and a colon; quotes with commas between, on the same line or on those below."""
+    if normal_form(reply).strip(OUTER) == NONE:
+        return []
+    found: list[Entity] = []
+    section, known = None, False
+    offset = 0
+    for line in reply.splitlines(keepends=True):
+        header = _HEADER.match(line)
+        if header:
+            section = header.group(1)
+            known = known or names.find(section) is not None
+        start = header.end() if header else 0
+        for match in _QUOTES.finditer(line, start) if section is not None else ():
+            quote = match.group().strip(' \t\r\n"`*-•')
+            if section is not None and quote and normal_form(quote) not in _NOTHING:
+                place = offset + match.start() + match.group().index(quote)
+                found.append(Entity(quote, names.find(section), section, ((place, place + len(quote)),)))
+        offset += len(line)
+    return found if known else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ..errors import ConfigError
+from ..texts import read_records
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -46,3 +47,11 @@ def cut_template(template: str, built_in: Mapping[str, str], variables: Mapping[
             " Write {{ text }} exactly once, without filters."
         )
     return parts[0], parts[1]
+
+
+def read_examples(examples: str | Sequence[Mapping[str, Any]] | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """RETURNS (List[Tuple[str, Mapping[str, Any]]]): Few-shot examples, given in place or as a file's path, each with
+    where it stands."""
+    if isinstance(examples, str):
+        return list(read_records(Path(examples)))
+    return [(f"Example {number}", record) for number, record in enumerate(examples or (), 1)]

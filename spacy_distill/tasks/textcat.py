@@ -2,17 +2,18 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from spacy.tokens import Doc
 
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
-from ..texts import check_labels, read_records, suggestion
+from ..texts import check_labels, suggestion
 from .base import Task
-from .parsing import NONE, Answer, Names, parse_labels, probability_of
-from .templating import cut_template
+from .names import Names
+from .parsing import NONE, Answer, parse_labels
+from .replies import probability_of
+from .templating import cut_template, read_examples
 
 TEMPLATES = {"instruct": "textcat_instruct.jinja", "complete": "textcat_complete.jinja"}
 
@@ -69,7 +70,7 @@ class TextCatTask(Task):
         self.question = question
         self.json = template == "instruct"
         self.separator = "; " if any("," in word for word in self.words.values()) else ", "
-        shown = [self._example(where, record) for where, record in _records(examples)]
+        shown = [self._example(where, record) for where, record in read_examples(examples)]
         self.prefix, self.suffix = cut_template(
             template,
             TEMPLATES,
@@ -200,12 +201,6 @@ class TextCatTask(Task):
             "required": [key],
             "additionalProperties": False,
         }
-
-
-def _records(examples: Union[str, Sequence[Mapping[str, Any]], None]) -> List[Tuple[str, Mapping[str, Any]]]:
-    if isinstance(examples, str):
-        return list(read_records(Path(examples)))
-    return [(f"Example {number}", record) for number, record in enumerate(examples or (), 1)]
 
 
 def make_textcat_task(
