@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,38 +10,45 @@ from typing import Any
 from spacy.tokens import Doc
 
 from ..docs import facts_of, write_docs
-from ..types import Rejection, TaskName
+from ..files import write_json, write_jsonl
+from ..types import Annotation, Rejection, TaskName
 from .types import Curation
 
 KEPT, REJECTED, BOOKS = "kept.spacy", "rejected.jsonl", "curation.json"
 
 
 def write_curation(
-    output_dir: Path, docs: Sequence[Doc], curation: Curation, *, task: TaskName, inputs: Mapping[str, Any]
+    output_dir: Path,
+    docs: Sequence[Doc],
+    annotations: Sequence[Annotation],
+    curation: Curation,
+    *,
+    task: TaskName,
+    sources: Mapping[str, Any],
 ) -> None:
     """Write `kept.spacy`, `rejected.jsonl` and `curation.json`. The kept docs are the originals, untouched.
 
-    docs (Sequence[Doc]): The docs that the annotations were read from.
-    inputs (Mapping[str, Any]): What the books should say of where all this came from: paths and hashes.
+    docs (Sequence[Doc]): What was read, and `annotations` their records, in the same order.
+    sources (Mapping[str, Any]): What the books are to say of where it came from: paths and hashes.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    kept = {annotation.id for annotation in curation.kept}
-    write_docs(output_dir / KEPT, (doc for doc in docs if doc._.distill["id"] in kept))
-    raw = {doc._.distill["id"]: (facts_of(doc, task) or {}).get("raw") for doc in docs}
-    rows = (_row(rejection, raw.get(rejection.annotation.id)) for rejection in curation.rejected)
-    _write(output_dir / REJECTED, (json.dumps(row, ensure_ascii=False) for row in rows))
+    of_id = {annotation.id: doc for annotation, doc in zip(annotations, docs, strict=True)}
+    write_docs(output_dir / KEPT, (of_id[annotation.id] for annotation in curation.kept))
+    write_jsonl(
+        output_dir / REJECTED,
+        (_row(rejection, facts_of(of_id[rejection.annotation.id], task) or {}) for rejection in curation.rejected),
+    )
     books = {
         "task": task,
-        "given": len(curation.kept) + len(curation.rejected),
+        "given": len(annotations),
         "kept": len(curation.kept),
         "rejected": len(curation.rejected),
         **asdict(curation.books),
-        **inputs,
+        "sources": dict(sources),
     }
-    _write(output_dir / BOOKS, [json.dumps(books, ensure_ascii=False, indent=2)])
+    write_json(output_dir / BOOKS, books)
 
 
-def _row(rejection: Rejection, raw: str | None) -> dict[str, Any]:
+def _row(rejection: Rejection, facts: Mapping[str, Any]) -> dict[str, Any]:
     annotation = rejection.annotation
     said: dict[str, Any] = {"labels": list(annotation.positive())}
     if annotation.task == "ner":
@@ -56,9 +62,4 @@ def _row(rejection: Rejection, raw: str | None) -> dict[str, Any]:
         **said,
         "confidence": annotation.confidence,
     }
-    return row if raw is None else {**row, "raw": raw}
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    with path.open("w", encoding="utf8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
+    return {**row, "raw": facts["raw"]} if "raw" in facts else row
