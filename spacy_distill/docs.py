@@ -171,6 +171,7 @@ def read_annotations(path: Path, vocab: Vocab, task: TaskName | None = None) -> 
     task (Optional[TaskName]): Which, if more than one ran.
     RETURNS (List[Annotation]): One a doc, in order.
     RAISES (InputError): No doc has records, or two tasks ran and `task` does not say which, or a doc has none.
+    RAISES (StageError): No such file, or no docs in it.
     """
     return read_annotated(path, vocab, task)[1]
 
@@ -181,6 +182,8 @@ def read_annotated(path: Path, vocab: Vocab, task: TaskName | None = None) -> tu
     RETURNS (Tuple[List[Doc], List[Annotation]]): As many of one as of the other, in the same order.
     """
     docs = list(read_docs(path, vocab))
+    if not docs:
+        raise StageError(f"{path} has no docs: the stage that wrote it kept nothing. Look at what it says beside it.")
     per_doc = [{annotation.task: annotation for annotation in annotations_of(doc)} for doc in docs]
     tasks = sorted({task for found in per_doc for task in found})
     if not tasks:
