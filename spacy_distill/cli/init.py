@@ -20,7 +20,7 @@ def init(
     ] = None,
     task: Annotated[str, typer.Option(help="textcat, textcat_multilabel or ner.")] = "textcat",
     teacher: Annotated[str, typer.Option(help="chat (a server) or local (inside the process).")] = "chat",
-    model: Annotated[str, typer.Option(help="The model's name on the server; local: folder, GGUF file or hub name.")] = "",
+    model: Annotated[str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name.")] = "",
     endpoint: Annotated[str, typer.Option(help="chat: the server's base URL.")] = "http://127.0.0.1:11434/v1",
     key_env: Annotated[Optional[str], typer.Option(help="chat: environment variable with the API key.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, a spaCy code.")] = "en",
@@ -35,6 +35,7 @@ def init(
 
     Next: `cd` into the folder; `python -m spacy project run preview`, then `python -m spacy project run all`.
     """
+    import json
     import shutil
 
     import jinja2
@@ -51,7 +52,8 @@ def init(
     labels = check_labels(label)
     count = sum(1 for _ in read_texts(texts))
     if gold is not None:
-        gold_annotations(read_texts(gold), "ner" if task == "ner" else "textcat", labels=labels, exclusive=task == "textcat")
+        kind = "ner" if task == "ner" else "textcat"
+        gold_annotations(read_texts(gold), kind, labels=labels, exclusive=task == "textcat")
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
@@ -69,10 +71,9 @@ def init(
         "student": STUDENTS[task],
     }
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE), keep_trailing_newline=True, autoescape=False, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(TEMPLATE), keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-    environment.filters["tojson"] = _tojson
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     files: dict[Path, str] = {
         folder / "project.yml": environment.get_template("project.yml.jinja").render(settings),
         folder / "configs" / "teacher.cfg": environment.get_template("teacher.cfg.jinja").render(settings),
@@ -93,10 +94,4 @@ def init(
     console.print(f"Made {folder}: {count} texts, {len(labels)} labels, teacher {model}.")
     console.print(f"Next:\n  cd {folder}\n  python -m spacy project run preview\n  python -m spacy project run all")
     if gold is None:
-        console.print("Without --gold there is nothing to measure against: 100 texts labelled by you are worth an hour.")
-
-
-def _tojson(value: object) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
+        console.print("Without --gold there is nothing to measure against: label 100 texts yourself.")
