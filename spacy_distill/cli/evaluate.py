@@ -5,6 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from .common import console
+
 
 def evaluate(
     student: Annotated[Path, typer.Argument(help="The trained pipeline: training/<student>/model-best.")],
@@ -32,15 +34,11 @@ def evaluate(
     Writes OUTPUT_DIR/report.html (one file, to open in a browser; it shows gold texts unless --no-examples is given)
     and OUTPUT_DIR/evaluation.json (every figure, no texts), and prints the table.
 
-    \b
-    Example:
-      spacy-distill evaluate training/fast/model-best assets/gold.jsonl evaluation \\
-          --teacher annotations/gold.spacy --corpus corpus
+    Example: `spacy-distill evaluate training/fast/model-best assets/gold.jsonl evaluation --teacher
+    annotations/gold.spacy --corpus corpus`
 
-    Next: `spacy-distill release`.
+    Next: `spacy-distill release` makes an installable package of the student.
     """
-    from rich.console import Console
-
     from ..evaluation.report import print_table
     from ..evaluation.run import evaluate_files
 
@@ -56,6 +54,5 @@ def evaluate(
         examples=examples,
         seed=seed,
     )
-    console = Console()
     print_table(evaluation, console)
-    console.print(f"Report: {output_dir / 'report.html'}", markup=False, soft_wrap=True)
+    console.print(f"Report: {output_dir / 'report.html'}", markup=False)

@@ -43,6 +43,7 @@ def render(evaluation: Evaluation, examples: Sequence[tuple[str, Sequence[Exampl
     metrics = shown_metrics(evaluation)
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
+        series={result.name: i for i, result in enumerate(evaluation.results)},
         metrics=metrics,
         metric_names=METRIC_NAMES,
         examples=examples,
@@ -98,7 +99,7 @@ def _plot(rows: Sequence[tuple[str, Interval]], *, zero: bool) -> dict[str, Any]
         "width": _WIDTH,
         "height": _ROW * len(rows) + 34,
         "bottom": _ROW * len(rows) + 8,
-        "ticks": [(x(i * step), points(i * step, zero)) for i in range(first, last + 1)],
+        "ticks": [(x(i * step), points(i * step, zero).removesuffix(".0")) for i in range(first, last + 1)],
         "zero": x(0.0) if zero else None,
         "rows": [
             {"name": name, "y": _ROW * i + 24, "low": x(v.low), "value": x(v.value), "high": x(v.high), "interval": v}
@@ -108,8 +109,11 @@ def _plot(rows: Sequence[tuple[str, Interval]], *, zero: bool) -> dict[str, Any]
 
 
 def _shades(result: Result) -> list[list[tuple[int, int]]]:
-    """RETURNS (List[List[Tuple[int, int]]]): Each count with its share of its row in per cent."""
-    return [[(n, round(100 * n / max(1, sum(row)))) for n in row] for row in result.confusion or ()]
+    """RETURNS (List[List[Tuple[int, int]]]): Each count with its share of its row in per cent; the column "no answer"
+    only where there are such."""
+    rows = result.confusion or ()
+    end = None if any(row[-1] for row in rows) else -1
+    return [[(n, round(100 * n / max(1, sum(row)))) for n in row[:end]] for row in rows]
 
 
 def _largest(evaluation: Evaluation, result: Result, limit: int = 20) -> list[tuple[int, str, str]]:
@@ -144,7 +148,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
             f"{100 * result.label_coverage:.0f} %",
             f"{100 * result.scores['answered'].value:.0f} %",
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
     for sentence in evaluation.verdict:
         console.print(sentence, markup=False, soft_wrap=True)
 
