@@ -1,0 +1,58 @@
+"""The command line: one thin command a stage, in the order in which the data flows."""
+
+import logging
+import sys
+
+import typer
+
+from ..errors import DistillError
+from .annotate import annotate
+from .choose import choose
+from .corpus import corpus
+from .curate import curate
+from .evaluate import evaluate
+from .import_ import import_
+from .init import init
+from .preview import preview
+from .release import release
+
+app = typer.Typer(
+    name="spacy-distill",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Turn a large language model's knowledge of one task into a tiny spaCy pipeline.
+
+The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
+texts or **import** labels made elsewhere, **curate** them, build a **corpus**, train with `spacy train`, **evaluate**
+student and teacher against people, **release** a wheel that needs spaCy alone.
+
+Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
+)
+app.command("init")(init)
+app.command("preview")(preview)
+app.command("choose")(choose)
+app.command("annotate")(annotate)
+app.command("import")(import_)
+app.command("curate")(curate)
+app.command("corpus")(corpus)
+app.command("evaluate")(evaluate)
+app.command("release")(release)
+
+
+def main() -> None:
+    """Run the command line. Errors of ours become one message and exit code 1; all others are bugs and keep their
+    traceback."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("spacy_distill").setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except DistillError as error:
+        typer.secho(f"✘ {error}", fg=typer.colors.RED, err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
+        raise SystemExit(130) from None

@@ -1,0 +1,83 @@
+"""What several commands share: the console, a progress bar for people, tables of what happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..annotate import Summary
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and time left on a terminal; elsewhere a plain line for every tenth of the work.
+
+    label (str): What is being done.
+    total (Optional[int]): How many steps there are.
+    YIELDS (Callable[[int], None]): Call it with the number of steps done since the last call.
+    """
+    if console.is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda steps: bar.advance(task, steps)
+        return
+    done = reported = 0
+    step = max(1, (total or 0) // 10)
+
+    def advance(steps: int) -> None:
+        nonlocal done, reported
+        done += steps
+        if done - reported >= step or done == total:
+            reported = done
+            console.print(f"{label}: {done}{f' of {total}' if total else ''}")
+
+    yield advance
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON for people and programs: indented, not escaped, a newline at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+
+
+def print_summary(summary: Summary) -> None:
+    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost."""
+    for task, statuses in summary.statuses.items():
+        table = Table(title=f"{task}: {summary.texts} texts", title_justify="left")
+        table.add_column("status")
+        table.add_column("texts", justify="right")
+        table.add_column("label")
+        table.add_column("entities" if task == "ner" else "texts", justify="right")
+        labels = list(summary.labels.get(task, {}).items())
+        rows = max(len(statuses), len(labels))
+        left = [(name, str(count)) for name, count in statuses.items()] + [("", "")] * (rows - len(statuses))
+        right = [(escape(name), str(count)) for name, count in labels[:15]]
+        if len(labels) > 15:
+            right.append((f"… {len(labels) - 15} more", ""))
+        for index in range(max(len(left), len(right)) if len(labels) <= 15 else max(len(statuses), 16)):
+            table.add_row(
+                *(left[index] if index < len(left) else ("", "")), *(right[index] if index < len(right) else ("", ""))
+            )
+        console.print(table)
+    spent = f", {summary.prompt_tokens:,} + {summary.reply_tokens:,} tokens" if summary.prompt_tokens else ""
+    cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
+    console.print(
+        f"{summary.asked} replies asked for in {summary.seconds_s:.1f} s{spent}{cost};"
+        f" {summary.from_ledger} were in the ledger."
+    )
+    if summary.unaligned:
+        console.print(f"{summary.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted.")

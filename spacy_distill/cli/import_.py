@@ -1,0 +1,84 @@
+"""`spacy-distill import`"""
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from .common import console, print_summary, write_json
+
+
+def import_(
+    labels_file: Annotated[Path, typer.Argument(help="Records with text and label: .jsonl, .csv, .tsv, .parquet.")],
+    output: Annotated[Path, typer.Argument(help="Where the annotated docs go: a .spacy file (DocBin).")],
+    task: Annotated[str, typer.Option(help="textcat or ner.")] = "textcat",
+    label: Annotated[
+        Optional[list[str]], typer.Option(help="A label on offer; repeat it. Default: those that occur.")
+    ] = None,
+    label_field: Annotated[
+        str, typer.Option(help="Field with the label, the list of labels, or the [start, end, label] spans.")
+    ] = "label",
+    reply_field: Annotated[
+        Optional[str], typer.Option(help="Field with the raw reply, parsed and aligned like a live one.")
+    ] = None,
+    confidence_field: Annotated[Optional[str], typer.Option(help="Field with a confidence, 0 to 1.")] = None,
+    confidence_kind: Annotated[str, typer.Option(help="What it is: votes, logprob or verbalised.")] = "votes",
+    multi_label: Annotated[bool, typer.Option(help="Text classification: several labels a text.")] = False,
+    lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
+    text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
+) -> None:
+    """Take in labels that a language model made elsewhere.
+
+    Reads records with a text and a label, a list of labels, entity spans, or the model's raw reply; writes the same
+    annotated docs as `annotate` does, with the same statuses and the same books. A null label is a reply that could
+    not be parsed: it is counted, never trained on.
+
+    Example: `spacy-distill import labels.jsonl annotations/pool.spacy --label-field llm --label ham --label spam`
+
+    Next: `spacy-distill curate`.
+    """
+    import spacy
+
+    from ..annotate import annotate
+    from ..docs import write_docs
+    from ..errors import ConfigError, InputError
+    from ..texts import read_records, read_texts
+
+    if task not in ("textcat", "ner"):
+        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
+    texts = list(read_texts(labels_file, text_field=text_field))
+    if not texts:
+        raise InputError(f"{labels_file} has no records.")
+    labels = label or sorted(_labels(record.get(label_field)) for _, record in read_records(labels_file))
+    if not label:
+        labels = sorted({name for names in labels for name in names})
+    if not labels:
+        raise InputError(f"{labels_file}: no record has a label in {label_field!r}. Name the field with --label-field.")
+    settings: dict[str, Any] = {"labels": labels}
+    if task == "textcat":
+        settings["exclusive"] = not multi_label
+    model = {
+        "@llm_models": "spacy_distill.Recorded.v1",
+        "path": str(labels_file),
+        "label_field": label_field,
+        "reply_field": reply_field,
+        "confidence_field": confidence_field,
+        "confidence_kind": confidence_kind,
+        "text_field": text_field,
+    }
+    registered = {"textcat": "spacy_distill.TextCat.v1", "ner": "spacy_distill.NER.v1"}[task]
+    nlp = spacy.blank(lang)
+    nlp.add_pipe("llm", name=f"llm_{task}", config={"task": {"@llm_tasks": registered, **settings}, "model": model})
+    docs, summary = annotate(nlp, texts)
+    write_docs(output, docs)
+    write_json(output.with_suffix(".json"), summary.to_dict())
+    print_summary(summary)
+    console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (list, tuple)):
+        return ()
+    return tuple(item if isinstance(item, str) else str(item[2]) for item in value)
