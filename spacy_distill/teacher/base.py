@@ -76,8 +76,13 @@ class TeacherModel(ABC):
         prompts (Iterable[str]): Prompts; `Prompt` objects give a model more to work with.
         YIELDS (Tuple[int, Reply]): The prompt's index and its reply, as they arrive, not in order.
         """
+        for index, prompt, reply in self._raw(prompts):
+            yield index, self._finish(prompt, reply)
+
+    def _raw(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, Reply]]:
+        """The same stream before `_finish`, for a model that needs raw replies of its own to finish others with."""
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
-        ready: deque[tuple[int, Reply]] = deque()
+        ready: deque[tuple[int, Prompt, Reply]] = deque()
 
         def misses() -> Iterator[Request]:
             for index, item in enumerate(prompts):
@@ -88,7 +93,7 @@ class TeacherModel(ABC):
                     continue
                 known = self.ledger.get(key) if self.ledger else None
                 if known is not None:
-                    ready.append((index, self._finish(prompt, known)))
+                    ready.append((index, prompt, known))
                     continue
                 waiting[key] = [(index, prompt)]
                 yield Request(key, prompt)
@@ -102,7 +107,7 @@ class TeacherModel(ABC):
                 while ready:
                     yield ready.popleft()
                 for index, prompt in waiting.pop(request.key):
-                    yield index, self._finish(prompt, reply)
+                    yield index, prompt, reply
         yield from ready
 
     def __call__(self, prompts: typing.Iterable[typing.Iterable[str]]) -> typing.Iterable[typing.Iterable[str]]:
