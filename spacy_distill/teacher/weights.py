@@ -40,7 +40,9 @@ def find(name: str) -> Source:
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix.lower() != ".gguf":
-            raise TeacherError(f"{path.name} is not a GGUF file. Give the folder that holds the model, or a .gguf file.")
+            raise TeacherError(
+                f"{path.name} is not a GGUF file. Give the folder that holds the model, or a .gguf file."
+            )
         return Source(str(path.parent), path.name, True)
     if path.is_dir():
         if (path / "config.json").is_file():
@@ -48,8 +50,9 @@ def find(name: str) -> Source:
         files = sorted(file.name for file in path.glob("*.gguf"))
         if len(files) == 1:
             return Source(str(path), files[0], True)
-        found = f"{len(files)} GGUF files: name one of {', '.join(files)}" if files else "neither config.json nor a .gguf"
-        raise TeacherError(f"The folder {name} is no model: it holds {found}.")
+        if files:
+            raise TeacherError(f"The folder {name} holds several models: name one of {', '.join(files)}.")
+        raise TeacherError(f"The folder {name} is no model: it holds neither config.json nor a .gguf file.")
     if name.startswith((".", "~", "/")) or name.lower().endswith(".gguf") or len(path.parts) != len(name.split("/")):
         raise TeacherError(f"The model {name} does not exist. Fetch it first, or mend `name` in the model's config.")
     if len(path.parts) > 2:
