@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def data_path(*parts: str) -> Path:
-    """Where the real data are: the folder that the environment variable SPACY_DISTILL_DATA names, else `../shared/data`.
-    Where they are not, says so and exits with 0.
+    """Find the real data: in the folder that the environment variable SPACY_DISTILL_DATA names, else in
+    `../shared/data`. Where they are not, say so and exit with 0.
 
     RETURNS (Path): An existing file or folder.
     """
