@@ -122,9 +122,9 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200, help="texts for both (default: %(default)s)")
     parser.add_argument("--stream", type=int, default=6400, help="further texts for ours alone, for its steady pace")
     parser.add_argument("--in-flight", type=int, default=64, help="requests at a time (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="100 texts for both, 1,280 for ours alone")
+    parser.add_argument("--quick", action="store_true", help="1,280 further texts")
     options = parser.parse_args()
-    both, alone = (100, 1280) if options.quick else (options.texts, options.stream)
+    both, alone = options.texts, 1280 if options.quick else options.stream
     with data_path("sms_spam_llm", "all.jsonl").open(encoding="utf8") as file:
         texts = list(dict.fromkeys(json.loads(line)["text"] for line in file))
     prompts = [Prompt(f"{texts[n % len(texts)]} {n}", prefix=PREFIX, suffix=SUFFIX) for n in range(both + alone)]
