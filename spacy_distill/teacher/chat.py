@@ -167,6 +167,8 @@ class Chat(TeacherModel):
                     request = next(requests, None)
                     if request is None:
                         more = False
+                    elif transport.closed:
+                        raise self._closed()
                     else:
                         asked += 1
                         transport.call(partial(start, request))
@@ -187,10 +189,13 @@ class Chat(TeacherModel):
             reply = await self._answer(transport, request.prompt)
             arrived.put((request, self._keep(request, reply)))
         except asyncio.CancelledError:
-            arrived.put(TeacherError(f"{self._endpoint}: closed before every prompt was answered."))
+            arrived.put(self._closed())
             raise
         except Exception as error:
             arrived.put(error)
+
+    def _closed(self) -> TeacherError:
+        return TeacherError(f"{self._endpoint}: closed before every prompt was answered.")
 
     async def _answer(self, transport: Transport, prompt: Prompt) -> Reply:
         """Try until there is a reply, or no hope for one."""

@@ -87,6 +87,11 @@ class Transport:
         finally:
             self._loop.close()
 
+    @property
+    def closed(self) -> bool:
+        """RETURNS (bool): True once the thread has ended."""
+        return self._loop.is_closed() or not self._thread.is_alive()
+
     def call(self, function: Callable[[], object]) -> None:
         """Have a function called in the loop's thread, soon. Calls that come close together wake the loop once."""
         self._inbox.append(function)
@@ -101,7 +106,7 @@ class Transport:
 
     def run(self, coroutine: Coroutine[Any, Any, None], timeout_s: float) -> None:
         """Run a coroutine in the loop's thread, and wait for its end."""
-        if self._loop.is_closed() or not self._thread.is_alive():
+        if self.closed:
             coroutine.close()
             return
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
@@ -135,7 +140,7 @@ class Transport:
 
     def close(self) -> None:
         """Close every connection and end the thread."""
-        if self.pid != os.getpid() or self._loop.is_closed() or not self._thread.is_alive():
+        if self.pid != os.getpid() or self.closed:
             return
         self._loop.call_soon_threadsafe(self._begin_closing)
         if threading.current_thread() is not self._thread:  # The garbage collector may call from any thread.
