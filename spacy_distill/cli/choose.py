@@ -8,6 +8,8 @@ import typer
 from .common import console, progress, write_json
 
 if TYPE_CHECKING:
+    from confection import Config
+
     from ..teacher.choose import Choice
 
 
@@ -38,6 +40,8 @@ def choose(
         shots = [0, 8, 16]
         calibrations = ["none", "content_free", "batch", "prior"]
 
+        [candidates]
+
         [candidates.plain]
         instruction = "Classify the sentiment of each product review."
         noun = "Review"
@@ -61,21 +65,13 @@ def choose(
     """
     import random
 
-    from spacy.util import load_config
-
-    from ..errors import ConfigError
     from ..files import describe_file
     from ..teacher.choose import Search
     from ..teacher.choose import choose as run
     from ..texts import read_texts
 
-    try:
-        teacher = load_config(config)
-        search = Search.of(load_config(candidates, interpolate=True) if candidates else {})
-    except (OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{error}") from error
+    teacher = _read(config)
+    search = Search.of(_read(candidates).interpolate() if candidates else {})
     texts = list(read_texts(gold, text_field=text_field, gold_field=gold_field))
     pool = list(read_texts(unlabelled, text_field=text_field)) if unlabelled else []
     pool = random.Random(search.seed).sample(pool, min(unlabelled_count, len(pool)))
@@ -86,6 +82,17 @@ def choose(
     write_json(output.with_suffix(".json"), {**choice.to_dict(), "gold": describe_file(gold), "seed": search.seed})
     _show(choice)
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def _read(path: Path) -> "Config":
+    from spacy.util import load_config
+
+    from ..errors import ConfigError
+
+    try:
+        return load_config(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} does not load as a config. {str(error).strip()}") from error
 
 
 def _show(choice: "Choice") -> None:
