@@ -169,12 +169,31 @@ def read_annotations(path: Path, vocab: Vocab, task: TaskName | None = None) -> 
     """Read the records of an annotated DocBin.
 
     task (Optional[TaskName]): Which, if more than one ran.
-    RAISES (InputError): No doc has records, or two tasks ran and `task` does not say which.
+    RETURNS (List[Annotation]): One a doc, in order.
+    RAISES (InputError): No doc has records, or two tasks ran and `task` does not say which, or a doc has none.
+    RAISES (StageError): No such file, or no docs in it.
     """
-    found = [annotation for doc in read_docs(path, vocab) for annotation in annotations_of(doc)]
-    tasks = {annotation.task for annotation in found}
+    return read_annotated(path, vocab, task)[1]
+
+
+def read_annotated(path: Path, vocab: Vocab, task: TaskName | None = None) -> tuple[list[Doc], list[Annotation]]:
+    """Read the docs of an annotated DocBin, and the record of each: see `read_annotations`.
+
+    RETURNS (Tuple[List[Doc], List[Annotation]]): As many of one as of the other, in the same order.
+    """
+    docs = list(read_docs(path, vocab))
+    if not docs:
+        raise StageError(f"{path} has no docs: the stage that wrote it kept nothing. Look at what it says beside it.")
+    per_doc = [{annotation.task: annotation for annotation in annotations_of(doc)} for doc in docs]
+    tasks = sorted({task for found in per_doc for task in found})
     if not tasks:
         raise InputError(f"{path} has no annotations of ours: make it with `spacy-distill annotate` or `import`.")
     if task is None and len(tasks) > 1:
-        raise InputError(f"{path} has annotations for {' and '.join(sorted(tasks))}: say which with --task.")
-    return [annotation for annotation in found if task in (None, annotation.task)]
+        raise InputError(f"{path} has annotations for {' and '.join(tasks)}: say which with --task.")
+    wanted = task or tasks[0]
+    if wanted not in tasks:
+        raise InputError(f"{path} has annotations for {tasks[0]}, none for {wanted}.")
+    for number, found in enumerate(per_doc, 1):
+        if wanted not in found:
+            raise InputError(f"{path}: doc {number} was never annotated for {wanted}. Annotate all of them first.")
+    return docs, [found[wanted] for found in per_doc]

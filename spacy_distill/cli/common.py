@@ -80,4 +80,6 @@ def print_summary(summary: Summary) -> None:
         f" {summary.from_ledger} were in the ledger."
     )
     if summary.unaligned:
-        console.print(f"{summary.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted.")
+        console.print(
+            f"{summary.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted."
+        )

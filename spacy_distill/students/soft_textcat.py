@@ -54,8 +54,8 @@ class _SoftMixin:
                         f" Text: {example.reference.text[:60]!r}"
                     )
 
-    def initialize(self, get_examples: Callable[[], Iterable[Example]], **kwargs: Any) -> None:
-        super().initialize(get_examples, **kwargs)  # type: ignore[misc]
+    def _weigh(self, get_examples: Callable[[], Iterable[Example]]) -> None:
+        """Set the class weights from the targets of the training data."""
         if not self.balance:
             return
         mass = np.zeros(len(self.labels), dtype="float64")
@@ -70,6 +70,18 @@ class _SoftMixin:
 class SoftTextCategorizer(_SoftMixin, TextCategorizer):
     """`textcat` with soft targets. A text's weight is its target's expected class weight."""
 
+    # spaCy checks the settings under `[initialize.components]` against these arguments: they must be spelled out.
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[Iterable[str]] = None,
+        positive_label: Optional[str] = None,
+    ) -> None:
+        super().initialize(get_examples, nlp=nlp, labels=labels, positive_label=positive_label)
+        self._weigh(get_examples)
+
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
         loss, d_scores = super().get_loss(examples, scores)
         if self.class_weights is not None:
@@ -80,6 +92,16 @@ class SoftTextCategorizer(_SoftMixin, TextCategorizer):
 
 class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
     """`textcat_multilabel` with soft targets. Positive targets weigh by their class."""
+
+    def initialize(  # type: ignore[override]
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[Iterable[str]] = None,
+    ) -> None:
+        super().initialize(get_examples, nlp=nlp, labels=labels)
+        self._weigh(get_examples)
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
         loss, d_scores = super().get_loss(examples, scores)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ..types import ConfidenceKind
@@ -79,7 +79,8 @@ class ReplyMeta:
     choices (Optional[Mapping[str, float]]): Label to log-probability of its continuation, raw and unnormalised.
     scores (Optional[Mapping[str, float]]): Label to calibrated probability, 0 to 1.
     tokens (Optional[Sequence[Tuple[str, float]]]): Generated tokens with their log-probabilities.
-    spans (Optional[Sequence[Tuple[int, int, str]]]): Exact half-open character offsets, from labels made elsewhere.
+    spans (Optional[Sequence[Tuple[int, int, str, Optional[float]]]]): Start, end, label and score (0 to 1, None if
+        unknown) of labels made elsewhere: exact half-open character offsets.
     confidence (Optional[float]): The source's own figure, 0 to 1.
     confidence_kind (Optional[ConfidenceKind]): Where that figure comes from.
     model (Optional[str]): The model that answered, as it names itself.
@@ -96,7 +97,7 @@ class ReplyMeta:
     choices: Mapping[str, float] | None = None
     scores: Mapping[str, float] | None = None
     tokens: Sequence[tuple[str, float]] | None = None
-    spans: Sequence[tuple[int, int, str]] | None = None
+    spans: Sequence[tuple[int, int, str, float | None]] | None = None
     confidence: float | None = None
     confidence_kind: ConfidenceKind | None = None
     model: str | None = None
@@ -109,7 +110,8 @@ class ReplyMeta:
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The fields that are set, for JSON."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ReplyMeta:

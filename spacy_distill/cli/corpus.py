@@ -1,0 +1,95 @@
+"""`spacy-distill corpus`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional, cast
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .common import console
+
+if TYPE_CHECKING:
+    from ..corpus.manifest import Manifest
+    from ..types import TaskName
+
+
+def corpus(
+    curated: Annotated[Path, typer.Argument(help="What `curate` wrote: its directory, or a .spacy file of docs.")],
+    output_dir: Annotated[Path, typer.Argument(help="Where the corpus goes.")] = Path("corpus"),
+    dev_share: Annotated[float, typer.Option(help="How much of it is for dev, between 0 and 1.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    gold_dev: Annotated[
+        Optional[Path], typer.Option(help="Gold to use as dev; all curated docs then go to train.")
+    ] = None,
+    hard: Annotated[bool, typer.Option(help="Train on the best label alone, not on the probabilities.")] = False,
+    task: Annotated[Optional[str], typer.Option(help="textcat or ner, if the docs have both.")] = None,
+    lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize --gold-dev.")] = "en",
+    text_field: Annotated[str, typer.Option(help="Field with the text in --gold-dev.")] = "text",
+    group_field: Annotated[str, typer.Option(help="Field with the group in --gold-dev.")] = "group",
+    gold_field: Annotated[str, typer.Option(help="Field with the gold in --gold-dev.")] = "gold",
+) -> None:
+    """Make the files that `spacy train` reads.
+
+    Reads curated docs; writes `train.spacy`, `dev.spacy`, `labels.json` (for `[initialize]`) and `manifest.json`. Texts
+    of one group, and copies of one text, are never on both sides; labels keep their proportions. Train keeps the
+    teacher's probabilities as targets, dev has hard labels. The same input and seed give the same files.
+
+    Example: `spacy-distill corpus curated corpus --dev-share 0.15 --seed 0`
+
+    Next: `spacy train configs/textcat_fast.cfg --output training/fast`.
+    """
+    import spacy
+    import srsly
+
+    from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, build
+    from ..curation.write import BOOKS, KEPT
+    from ..docs import read_annotated
+    from ..errors import ConfigError
+    from ..files import describe_file
+    from ..texts import gold_annotations, read_texts
+
+    if task not in (None, "textcat", "ner"):
+        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
+    path = curated / KEPT if curated.is_dir() else curated
+    nlp = spacy.blank(lang)
+    docs, records = read_annotated(path, nlp.vocab, cast("TaskName | None", task))
+    sources = {"curated": describe_file(path)}
+    books = curated / BOOKS if curated.is_dir() else None
+    gold = None
+    if gold_dev is not None:
+        sources["gold_dev"] = describe_file(gold_dev)
+        texts = read_texts(gold_dev, text_field=text_field, group_field=group_field, gold_field=gold_field)
+        first = records[0]
+        gold = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
+    made = build(
+        docs,
+        records,
+        dev_share=dev_share,
+        seed=seed,
+        soft=not hard,
+        gold_dev=gold,
+        nlp=nlp,
+        sources=sources,
+        curation=srsly.read_json(books)["rules"] if books and books.is_file() else None,
+    )
+    made.write(output_dir)
+    _print_manifest(made.manifest)
+    console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
+    if made.manifest.unseen_labels:
+        named = ", ".join(made.manifest.unseen_labels)
+        console.print(f"Without one example in train, so never predicted: {escape(named)}", style="yellow")
+
+
+def _print_manifest(manifest: Manifest) -> None:
+    table = Table(title=f"Corpus for {manifest.task}, dev from {manifest.dev_from} labels", title_justify="left")
+    table.add_column("label")
+    table.add_column("train", justify="right")
+    table.add_column("dev", justify="right")
+    for label in manifest.labels:
+        table.add_row(escape(label), str(manifest.train.labels.get(label, 0)), str(manifest.dev.labels.get(label, 0)))
+    table.add_section()
+    table.add_row("texts", str(manifest.train.docs), str(manifest.dev.docs))
+    console.print(table)

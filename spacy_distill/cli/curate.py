@@ -1,0 +1,120 @@
+"""`spacy-distill curate`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional, cast
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .common import console
+
+if TYPE_CHECKING:
+    from ..curation.types import Curation
+    from ..types import TaskName
+
+FEW_EXAMPLES = 10
+"""A label with fewer texts than this is named in a warning."""
+
+
+def curate(
+    annotations: Annotated[Path, typer.Argument(help="Annotated docs from `annotate` or `import` (.spacy).")],
+    output_dir: Annotated[Path, typer.Argument(help="Where kept.spacy, rejected.jsonl and curation.json go.")],
+    config: Annotated[Path, typer.Option(help="The rules and their order.")] = Path("configs/curation.cfg"),
+    gold: Annotated[
+        Optional[list[Path]], typer.Option(help="Texts kept for evaluation: must not be trained on. Repeat it.")
+    ] = None,
+    task: Annotated[Optional[str], typer.Option(help="textcat or ner, if the docs have both.")] = None,
+    code: Annotated[Optional[Path], typer.Option(help="Python file that registers rules of your own.")] = None,
+    explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected.")] = False,
+    text_field: Annotated[str, typer.Option(help="Field with the text in the gold.")] = "text",
+    group_field: Annotated[str, typer.Option(help="Field with the group in the gold.")] = "group",
+) -> None:
+    """Decide what the student may learn from.
+
+    Reads annotated docs; runs the rules that **config** lists, in its order; writes `kept.spacy` (the docs as they
+    were), `rejected.jsonl` (each with the rule and its reason) and `curation.json` (the books: nothing disappears
+    uncounted). Name every file you evaluate on with **--gold**, so that the student never sees those texts.
+
+    Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
+
+    Next: `spacy-distill corpus`.
+    """
+    from spacy.util import import_file
+    from spacy.vocab import Vocab
+
+    from ..curation.curate import curate as run
+    from ..curation.curate import load_rules
+    from ..curation.types import Context
+    from ..curation.write import BOOKS, KEPT, REJECTED, write_curation
+    from ..docs import read_annotated
+    from ..errors import ConfigError, StageError
+    from ..files import describe_file
+    from ..texts import read_texts
+
+    if task not in (None, "textcat", "ner"):
+        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
+    if code is not None:
+        if not code.is_file():
+            raise ConfigError(f"--code: {code} does not exist.")
+        import_file("python_code", code)
+    rules = load_rules(config)
+    gold = gold or []
+    context = Context.of(
+        text for path in gold for text in read_texts(path, text_field=text_field, group_field=group_field)
+    )
+    docs, found = read_annotated(annotations, Vocab(), cast("TaskName | None", task))
+    result = run(found, rules, context)
+    sources = {
+        "annotations": describe_file(annotations),
+        "config": describe_file(config),
+        "gold": [describe_file(path) for path in gold],
+        "code": describe_file(code) if code else None,
+    }
+    write_curation(output_dir, docs, found, result, task=found[0].task, sources=sources)
+    _print_books(result)
+    if explain:
+        _print_examples(result)
+    console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, REJECTED, BOOKS))}")
+    if "leakage" in rules and not gold:
+        console.print("No --gold was given: nothing keeps the texts you evaluate on out of the training data.")
+    if not result.kept:
+        last = next(book for book in result.books.rules if not book.kept)
+        raise StageError(
+            f"Curation kept nothing: the rule {last.rule!r} dropped the last {last.dropped} of"
+            f" {result.books.rules[0].given}. See {output_dir / REJECTED} for the reasons."
+        )
+    rare = result.books.rare_labels(FEW_EXAMPLES)
+    if rare:
+        named = ", ".join(f"{label} ({result.books.labels_after[label]})" for label in rare)
+        console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {escape(named)}", style="yellow")
+
+
+def _print_books(result: Curation) -> None:
+    table = Table(title="Rules", title_justify="left")
+    table.add_column("rule")
+    for name in ("given", "kept", "dropped"):
+        table.add_column(name, justify="right")
+    table.add_column("notes")
+    for book in result.books.rules:
+        notes = ", ".join(f"{name}: {count}" for name, count in book.notes.items())
+        table.add_row(escape(book.rule), str(book.given), str(book.kept), str(book.dropped), escape(notes))
+    console.print(table)
+    table = Table(title="Labels", title_justify="left")
+    table.add_column("label")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    for label, before in result.books.labels_before.items():
+        table.add_row(escape(label), str(before), str(result.books.labels_after.get(label, 0)))
+    console.print(table)
+
+
+def _print_examples(result: Curation) -> None:
+    for book in result.books.rules:
+        examples = [rejection for rejection in result.rejected if rejection.rule == book.rule][:3]
+        for rejection in examples:
+            text = " ".join(rejection.annotation.text.split())
+            short = text if len(text) <= 80 else text[:79] + "…"
+            console.print(escape(f"{book.rule}: {rejection.annotation.id}: {rejection.reason}\n    {short}"))

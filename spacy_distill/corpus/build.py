@@ -1,0 +1,205 @@
+"""Curated docs in; out come train and dev as `spacy train` reads them, the labels, and a manifest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..curation.types import Context, label_counts
+from ..docs import annotate_doc, make_doc, write_docs
+from ..errors import ConfigError, InputError, StageError
+from ..files import write_json
+from ..texts import normal_form
+from ..types import Annotation, Text
+from .manifest import Manifest, Part
+from .split import split
+
+logger = logging.getLogger("spacy_distill")
+
+TRAIN, DEV, LABELS, MANIFEST = "train.spacy", "dev.spacy", "labels.json", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What a student is trained on.
+
+    train (List[Doc]): Docs with targets, soft unless asked otherwise.
+    dev (List[Doc]): Docs with hard labels.
+    labels (Any): What `spacy init labels` would write: a list of classes, or a parser's actions.
+    manifest (Manifest): The facts.
+    """
+
+    train: list[Doc]
+    dev: list[Doc]
+    labels: Any
+    manifest: Manifest
+
+    def write(self, output_dir: Path) -> None:
+        """Write `train.spacy`, `dev.spacy`, `labels.json` and `manifest.json`."""
+        write_docs(output_dir / TRAIN, self.train)
+        write_docs(output_dir / DEV, self.dev)
+        write_json(output_dir / LABELS, self.labels)
+        self.manifest.write(output_dir / MANIFEST)
+
+
+def build(
+    docs: Sequence[Doc],
+    annotations: Sequence[Annotation],
+    *,
+    dev_share: float = 0.15,
+    seed: int = 0,
+    soft: bool = True,
+    gold_dev: Sequence[Annotation] | None = None,
+    nlp: Language | None = None,
+    sources: Mapping[str, Any] | None = None,
+    curation: Sequence[Mapping[str, Any]] | None = None,
+) -> Corpus:
+    """Build a corpus of one task.
+
+    docs (Sequence[Doc]): Curated docs, and `annotations` their records, in the same order. They are not changed.
+    dev_share (float): Between 0 and 1: how much goes to dev.
+    seed (int): The split's seed.
+    soft (bool): Keep the teacher's probabilities as targets. Dev is hard in any case: with soft labels there spaCy
+        cannot score.
+    gold_dev (Optional[Sequence[Annotation]]): Gold to use as dev; all curated docs then go to train.
+    nlp (Optional[Language]): Tokenizes the gold; needed with `gold_dev` alone.
+    sources (Optional[Mapping[str, Any]]): For the manifest: where it all comes from.
+    curation (Optional[Sequence[Mapping[str, Any]]]): For the manifest: the curation's books.
+    RAISES (StageError): Nothing to train on, or nothing for dev.
+    RAISES (InputError): An annotation that must not be trained on, or gold that is in the curated docs.
+    """
+    if not 0.0 < dev_share < 1.0:
+        raise ConfigError(f"dev_share is {dev_share}; expected a number between 0 and 1, such as 0.15.")
+    if not annotations:
+        raise StageError("There are no curated docs: curation kept nothing. Its curation.json says which rule did it.")
+    _check([*annotations, *(gold_dev or ())])
+    first = annotations[0]
+    clusters = None
+    if gold_dev is not None:
+        if nlp is None:
+            raise ConfigError("Gold for dev has to be tokenized: pass `nlp`.")
+        if not gold_dev:
+            raise StageError("The gold for dev has no texts.")
+        _check_overlap(annotations, gold_dev)
+        train, dev = list(range(len(docs))), []
+        dev_records = list(gold_dev)
+        dev_docs = _gold_docs(nlp, dev_records)
+    else:
+        parts = split(annotations, dev_share=dev_share, seed=seed)
+        train, dev, clusters = list(parts.train), list(parts.dev), parts.clusters
+        if not train or not dev:
+            raise StageError(
+                f"The split left {len(train)} texts for train and {len(dev)} for dev: {len(annotations)} curated texts"
+                f" form only {clusters} sets that stay together. Annotate more texts, use finer groups, choose another"
+                " --dev-share, or bring a dev set of your own with --gold-dev."
+            )
+        dev_records = [annotations[index] for index in dev]
+        dev_docs = [docs[index] for index in dev]
+    train_records = [annotations[index] for index in train]
+    train_docs = [_target(docs[index], annotations[index], soft) for index in train]
+    dev_docs = [_target(doc, annotation, False) for doc, annotation in zip(dev_docs, dev_records, strict=True)]
+    manifest = Manifest(
+        task=first.task,
+        labels=list(first.labels),
+        exclusive=first.exclusive,
+        soft=soft and first.task == "textcat",
+        train=Part(len(train_docs), label_counts(train_records)),
+        dev=Part(len(dev_docs), label_counts(dev_records)),
+        dev_from="silver" if gold_dev is None else "gold",
+        dev_share=dev_share if gold_dev is None else None,
+        seed=seed,
+        clusters=clusters,
+        sources=dict(sources or {}),
+        curation=curation,
+        versions={"spacy": version("spacy"), "spacy_distill": version("spacy-distill")},
+    )
+    return Corpus(train_docs, dev_docs, _label_data(first, train_docs), manifest)
+
+
+def _check(annotations: Sequence[Annotation]) -> None:
+    first = annotations[0]
+    if first.task == "textcat" and first.exclusive and len(first.labels) < 2:
+        raise ConfigError(
+            f"There is one class, {first.labels[0]!r}, and each text has exactly one: nothing to learn."
+            " Offer a second label, or classify with exclusive = false."
+        )
+    for annotation in annotations:
+        if annotation.status != "ok":
+            raise InputError(
+                f"Record {annotation.id} has the status {annotation.status!r}, which must not be trained on. Curate"
+                " with the rule `status` first."
+            )
+        if set(annotation.labels) != set(first.labels) or annotation.exclusive != first.exclusive:
+            raise InputError(
+                f"Records {first.id} and {annotation.id} were annotated with different labels. Annotate both with one"
+                " list."
+            )
+        total = sum((annotation.cats or {}).values())
+        if annotation.task == "textcat" and annotation.exclusive and not 0.95 < total < 1.05:
+            raise InputError(
+                f"Record {annotation.id}: its classes exclude each other, but their scores add up to {total:.3f}"
+                " instead of 1."
+            )
+
+
+def _check_overlap(annotations: Sequence[Annotation], gold: Sequence[Annotation]) -> None:
+    context = Context.of(Text(annotation.id, annotation.text, annotation.group) for annotation in gold)
+    both = [
+        annotation.id
+        for annotation in annotations
+        if normal_form(annotation.text) in context.gold_texts or annotation.group in context.gold_groups
+    ]
+    if both:
+        raise InputError(
+            f"{len(both)} curated texts are in the gold for dev as well, or share a group with it (the first:"
+            f" {both[0]}). Curate with this file as --gold, so that the rule `leakage` takes them out and counts them."
+        )
+
+
+def _target(doc: Doc, annotation: Annotation, soft: bool) -> Doc:
+    """RETURNS (Doc): A copy with the annotation's classes and no others; an entity's doc as it is."""
+    if annotation.cats is None:
+        return doc
+    positive = annotation.positive()
+    copy = doc.copy()
+    copy.cats = {
+        label: float(annotation.cats.get(label, 0.0)) if soft else float(label in positive)
+        for label in annotation.labels
+    }
+    return copy
+
+
+def _gold_docs(nlp: Language, gold: Sequence[Annotation]) -> list[Doc]:
+    """Tokenize gold. Entities that do not stand on token boundaries become missing: spaCy's scorer passes them over."""
+    docs = []
+    missed = 0
+    for annotation in gold:
+        doc = make_doc(nlp, Text(annotation.id, annotation.text, annotation.group))
+        if annotation.ents is not None:
+            fits = [span for span in annotation.ents if doc.char_span(span.start, span.end) is not None]
+            misfits = tuple(span for span in annotation.ents if span not in fits)
+            missed += len(misfits)
+            annotation = replace(annotation, ents=tuple(fits), missing=annotation.missing + misfits)
+        docs.append(annotate_doc(doc, annotation))
+    if missed:
+        logger.warning("%d gold entities do not stand on token boundaries: dev does not score them.", missed)
+    return docs
+
+
+def _label_data(first: Annotation, train: Sequence[Doc]) -> Any:
+    """RETURNS (Any): Labels in the form in which each component's `initialize` takes them."""
+    if first.task == "textcat":
+        return list(first.labels)
+    ner: Any = spacy.blank("xx").add_pipe("ner")
+    actions = ner.moves.get_actions(entity_types=first.labels, examples=[Example(doc, doc) for doc in train])
+    ner.moves.initialize_actions(actions)
+    return ner.label_data

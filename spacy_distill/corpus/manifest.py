@@ -1,0 +1,80 @@
+"""The facts about a corpus, kept beside it: what it was made of, how, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import srsly
+
+from ..errors import InputError, StageError
+from ..files import write_json
+from ..types import TaskName
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One side of the split.
+
+    docs (int): Texts.
+    labels (Mapping[str, int]): Texts of each class, or entities of each label; those with none too.
+    """
+
+    docs: int
+    labels: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a corpus was made of. Holds no time and no place, so that the same input gives the same bytes.
+
+    task (TaskName): "textcat" or "ner".
+    labels (Sequence[str]): Every label on offer, in order.
+    exclusive (bool): Text classification: exactly one label a text.
+    soft (bool): Whether the classes of train are probabilities. Those of dev never are.
+    train (Part): What is in train.
+    dev (Part): What is in dev.
+    dev_from (str): "silver", a share of the curated docs; "gold", checked by people.
+    dev_share (Optional[float]): The share asked for; None if dev is gold.
+    seed (int): The split's seed.
+    clusters (Optional[int]): Sets of texts that stay together (by group or by text); None if nothing was split.
+    sources (Mapping[str, Any]): Files it was made of, with their sha256.
+    curation (Optional[Sequence[Mapping[str, Any]]]): The curation's rules and counts, where they were found.
+    versions (Mapping[str, str]): Of what made it.
+    """
+
+    task: TaskName
+    labels: Sequence[str]
+    exclusive: bool
+    soft: bool
+    train: Part
+    dev: Part
+    dev_from: Literal["silver", "gold"]
+    dev_share: float | None
+    seed: int
+    clusters: int | None
+    sources: Mapping[str, Any]
+    curation: Sequence[Mapping[str, Any]] | None
+    versions: Mapping[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write the manifest as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """RAISES (StageError, InputError): No such file; not a manifest."""
+        if not path.is_file():
+            raise StageError(f"{path} does not exist. Run `spacy-distill corpus` first.")
+        try:
+            data = srsly.read_json(path)
+            return cls(**{**data, "train": Part(**data["train"]), "dev": Part(**data["dev"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError(f"{path} is not a corpus manifest of this version: {error}") from error
+
+    @property
+    def unseen_labels(self) -> list[str]:
+        """RETURNS (List[str]): Labels without one example in train: no student can learn them."""
+        return [label for label in self.labels if not self.train.labels.get(label)]

@@ -1,0 +1,108 @@
+"""What a curation rule is given, what it returns, and the books that must close."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..texts import normal_form
+from ..types import Annotation, Rejection, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a rule may know beside the annotations.
+
+    gold_texts (FrozenSet[str]): Normal forms (`texts.normal_form`) of the texts kept for evaluation.
+    gold_groups (FrozenSet[str]): The groups those texts belong to.
+    """
+
+    gold_texts: frozenset[str] = frozenset()
+    gold_groups: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, gold: Iterable[Text]) -> Context:
+        """RETURNS (Context): The context that these gold texts make."""
+        gold = list(gold)
+        return cls(
+            frozenset(normal_form(text.text) for text in gold),
+            frozenset(text.group for text in gold if text.group is not None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """What a rule made of the annotations it was given: each of them is in `kept` or in `dropped`, once.
+
+    kept (List[Annotation]): In the order given, the same objects.
+    dropped (List[Tuple[Annotation, str]]): With the reason, for a person to read.
+    notes (Mapping[str, int]): Whatever else is worth counting, such as how many the rule could not judge.
+    """
+
+    kept: list[Annotation]
+    dropped: list[tuple[Annotation, str]]
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+Rule = Callable[[list[Annotation], Context], RuleResult]
+"""A pure function over annotations of one task. A registered factory makes it (see `curation.rules`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """One rule's books: `given` = `kept` + `dropped`.
+
+    rule (str): Its name in the config.
+    given (int): Annotations before the rule.
+    kept (int): Annotations after it.
+    dropped (int): Annotations it rejected.
+    notes (Mapping[str, int]): See `RuleResult.notes`.
+    """
+
+    rule: str
+    given: int
+    kept: int
+    dropped: int
+    notes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """A whole curation's books.
+
+    rules (Tuple[RuleBook, ...]): In the order in which they ran; each is given what the one before kept.
+    labels_before (Mapping[str, int]): Examples of each label on offer, see `label_counts`.
+    labels_after (Mapping[str, int]): The same, of what was kept.
+    """
+
+    rules: tuple[RuleBook, ...]
+    labels_before: Mapping[str, int]
+    labels_after: Mapping[str, int]
+
+    def rare_labels(self, at_least: int) -> list[str]:
+        """RETURNS (List[str]): Labels with fewer kept examples than that."""
+        return [label for label, count in self.labels_after.items() if count < at_least]
+
+
+@dataclass(frozen=True, slots=True)
+class Curation:
+    """What a curation kept, what it rejected, and the books: given = kept + rejected."""
+
+    kept: list[Annotation]
+    rejected: list[Rejection]
+    books: Books
+
+
+def label_counts(annotations: Iterable[Annotation]) -> dict[str, int]:
+    """Count examples of each label on offer, those with none included.
+
+    RETURNS (Dict[str, int]): Texts of a class (classes that hold, see `Annotation.positive`), or entities of a label.
+    """
+    counts: Counter[str] = Counter()
+    for annotation in annotations:
+        counts.update(dict.fromkeys(annotation.labels, 0))
+        if annotation.status == "ok":
+            counts.update(span.label for span in annotation.ents or ())
+            counts.update(annotation.positive())
+    return dict(counts)

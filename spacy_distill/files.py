@@ -1,0 +1,39 @@
+"""Files that several stages write or name: their hash, and JSON for people and programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def file_sha256(path: Path) -> str:
+    """RETURNS (str): Hex digest of the file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_file(path: Path) -> dict[str, str]:
+    """RETURNS (Dict[str, str]): `path` as it was given, with forward slashes, and `sha256`."""
+    return {"path": path.as_posix(), "sha256": file_sha256(path)}
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write indented JSON, not escaped, with a newline at the end."""
+    _write(path, [json.dumps(data, ensure_ascii=False, indent=2)])
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf8", newline="\n") as file:
+        file.writelines(line + "\n" for line in lines)
