@@ -26,7 +26,7 @@ TEXTS = [(frame.format(item), label) for item in ITEMS for label, frames in FRAM
 USE = """
 import importlib.util, json, sys
 import spacy
-missing = [name for name in ("spacy_distill", "spacy_llm", "torch", "httpx") if importlib.util.find_spec(name)]
+missing = [name for name in ("spacy_distill", "spacy_llm", "torch") if importlib.util.find_spec(name)]
 nlp = spacy.load("en_tiny_reviews")
 texts = json.load(sys.stdin)
 cats = [doc.cats for doc in nlp.pipe(texts)]
