@@ -12,6 +12,7 @@ import spacy
 from spacy.tokens import DocBin
 from spacy.training import Example
 
+from spacy_distill.corpus.manifest import Manifest, Part
 from spacy_distill.docs import annotate_doc, write_docs
 from spacy_distill.evaluation.run import evaluate_files
 from spacy_distill.release.release import release
@@ -59,7 +60,9 @@ def project(tmp_path_factory):
     (root / "corpus").mkdir()
     for name in ("train", "dev"):
         DocBin(docs=[example.reference for example in examples]).to_disk(root / "corpus" / f"{name}.spacy")
-    (root / "corpus" / "manifest.json").write_text("{}")
+    part = Part(40, {"complaint": 20, "praise": 20})
+    manifest = Manifest("textcat", LABELS, True, True, part, part, "silver", 0.5, 0, 80, {}, None, {})
+    manifest.write(root / "corpus" / "manifest.json")
     docs = []
     with (root / "gold.jsonl").open("w") as file:
         for i, (text, label) in enumerate(TEXTS):

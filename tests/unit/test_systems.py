@@ -3,9 +3,9 @@
 import pytest
 import small_models as small
 import spacy
-from spacy.tokens import DocBin
 
-from spacy_distill.errors import ConfigError, InputError, StageError
+from spacy_distill.corpus.manifest import Manifest, Part
+from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.evaluation.pipelines import find_component, predict, sha256_of, size_mb, words_per_s
 from spacy_distill.evaluation.systems import (
     check_label_names,
@@ -107,20 +107,13 @@ def test_a_teacher_of_other_texts_is_refused(tmp_path):
 
 
 def test_the_majority_comes_from_training(tmp_path):
-    nlp = spacy.blank("en")
-    docbin = DocBin()
-    for value in (0.9, 0.2, 0.2):
-        doc = nlp.make_doc("text")
-        doc.cats = {"praise": value, "complaint": 1 - value}
-        docbin.add(doc)
-    docbin.to_disk(tmp_path / "train.spacy")
-    assert majority_label(tmp_path) == "complaint"
-    assert majority_label(tmp_path / "train.spacy") == "complaint"
-    system = majority_system([record("a", "one")], "complaint", tmp_path / "train.spacy")
+    train = Part(3, {"praise": 1, "complaint": 2})
+    manifest = Manifest("textcat", LABELS, True, True, train, Part(2, {"praise": 2}), "silver", 0.1, 0, 5, {}, None, {})
+    assert majority_label(manifest) == "complaint"
+    manifest.write(tmp_path / "manifest.json")
+    system = majority_system([record("a", "one")], "complaint", tmp_path / "manifest.json")
     assert [r.label for r in system.annotations] == ["complaint"]
-    DocBin(docs=[nlp.make_doc("text")]).to_disk(tmp_path / "empty.spacy")
-    with pytest.raises(StageError, match="no categories"):
-        majority_label(tmp_path / "empty.spacy")
+    assert list(system.files.values()) == [sha256_of(tmp_path / "manifest.json")]
 
 
 @pytest.mark.parametrize("theirs", ["Praise", "PRAISE", "ｐraise"])
