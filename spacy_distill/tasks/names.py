@@ -19,12 +19,14 @@ class Names:
     punctuation. A form that could mean two labels means neither.
 
     words (Mapping[str, str]): Label to how it is said.
-    RAISES (ConfigError): Two labels are said alike.
+    RAISES (ConfigError): Two labels are said alike, or one is not said at all.
     """
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self._forms: tuple[dict[str, str | None], ...] = ({}, {}, {})
         for label, word in words.items():
+            if not word.strip() or word != word.strip():
+                raise ConfigError(f"The word {word!r} for {label!r} is empty or has space around it. Mend `words`.")
             for other, its_word in words.items():
                 if other != label and normal_form(word) in (normal_form(its_word), normal_form(other)):
                     raise ConfigError(

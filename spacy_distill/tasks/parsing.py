@@ -6,6 +6,7 @@ A reply is read as JSON if there is any in it, else line by line (`Category: x`,
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ def parse_labels(
     RETURNS (Answer): Labels only if the status is "ok".
     """
     reply = without_thinking(reply)
-    said = _from_json(reply, names, field)
+    said = _from_json(reply, names, field, exclusive)
     if said is None and (exclusive or not (truncated or reply.count("[") > reply.count("]"))):
         said = _from_lines(reply, names, field) or (_from_sentence(reply, names) if exclusive else None)
     if said is None:
@@ -117,8 +118,14 @@ def _resolve(value: str, names: Names, offset: int = 0) -> _Said:
     )
 
 
-def _from_json(reply: str, names: Names, field: str) -> _Said | None:
-    for start, _, value in json_values(reply):
+def _from_json(reply: str, names: Names, field: str, exclusive: bool) -> _Said | None:
+    read_to = 0
+    for start, end, value in json_values(reply):
+        # One of several labels is not all of them: an object after a list that never closed does not count.
+        broken = not exclusive and isinstance(value, dict) and "[" in reply[read_to:start]
+        read_to = end
+        if broken:
+            continue
         if (said := _said_in_json(value, names, reply, start, (*_FIELDS, normal_form(field)))) is not None:
             return said
     return None
@@ -127,6 +134,9 @@ def _from_json(reply: str, names: Names, field: str) -> _Said | None:
 def _said_in_json(value: Any, names: Names, reply: str, start: int, fields: tuple[str, ...]) -> _Said | None:
     if value is None:
         return _Said([], [], [])
+    if isinstance(value, (bool, int, float)):  # A label such as "1", written without quotation marks.
+        label = names.find(json.dumps(value))
+        return None if label is None else _Said([label], [], [])
     if isinstance(value, str):
         said = _resolve(value, names)
         place = place_of(value, reply, start)

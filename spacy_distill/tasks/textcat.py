@@ -118,7 +118,7 @@ class TextCatTask(Task):
             answer, cats = self._from_scores(meta.scores)
             if confidence is None and cats:
                 confidence = max(cats.values()) if self.exclusive else min(max(p, 1 - p) for p in cats.values())
-                kind = "logprob"
+                kind = kind or "logprob"
         else:
             answer = parse_labels(
                 reply,

@@ -90,8 +90,13 @@ class TeacherModel(ABC):
         prompts (Iterable[str]): Prompts; `Prompt` objects give a model more to work with.
         YIELDS (Tuple[int, Reply]): The prompt's index and its reply, as they arrive, not in order.
         """
+        for index, prompt, reply in self._raw(prompts):
+            yield index, self._finish(prompt, reply)
+
+    def _raw(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, Reply]]:
+        """The same stream before `_finish`, for a model that needs raw replies of its own to finish others with."""
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
-        ready: deque[tuple[int, Reply]] = deque()
+        ready: deque[tuple[int, Prompt, Reply]] = deque()
         numbered = enumerate(prompts)
         exhausted = False
 
@@ -106,7 +111,7 @@ class TeacherModel(ABC):
                     continue
                 known = self.ledger.get(key) if self.ledger else None
                 if known is not None:
-                    ready.append((index, self._finish(prompt, known)))
+                    ready.append((index, prompt, known))
                     if len(ready) >= _MANY_HITS:
                         return
                     continue
@@ -123,7 +128,7 @@ class TeacherModel(ABC):
                     while ready:
                         yield ready.popleft()
                     for index, prompt in waiting.pop(request.key):
-                        yield index, self._finish(prompt, reply)
+                        yield index, prompt, reply
             while ready:
                 yield ready.popleft()
 

@@ -86,6 +86,7 @@ class ReplyMeta:
     model (Optional[str]): The model that answered, as it names itself.
     prompt_tokens (Optional[int]): Tokens read.
     reply_tokens (Optional[int]): Tokens written.
+    unread_chars (Optional[int]): Characters of the text that the model was not shown, because its window is full.
     cost_usd (Optional[float]): What it cost, where a price is known.
     latency_s (Optional[float]): Seconds from asking to answer.
     key (Optional[str]): The reply's key in the ledger.
@@ -103,6 +104,7 @@ class ReplyMeta:
     model: str | None = None
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
+    unread_chars: int | None = None
     cost_usd: float | None = None
     latency_s: float | None = None
     key: str | None = None
