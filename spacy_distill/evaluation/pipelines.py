@@ -14,6 +14,7 @@ from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
 from spacy.tokens import Doc
 
 from ..errors import ConfigError, InputError
+from ..files import file_sha256
 from ..types import Annotation, Span, TaskName
 
 BATCH_SIZE = 256
@@ -140,12 +141,8 @@ def size_mb(path: Path) -> float:
 
 
 def sha256_of(path: Path) -> str:
-    """RETURNS (str): Hex digest of a file's content; of a directory's file names and contents, in sorted order."""
-    digest = hashlib.sha256()
-    for file in files_of(path):
-        if file != path:
-            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    """RETURNS (str): Hex digest of a file; of a directory, the digest of its files' names and digests, sorted."""
+    if path.is_file():
+        return file_sha256(path)
+    lines = [f"{file_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -72,7 +72,7 @@ def shown_metrics(evaluation: Evaluation) -> list[str]:
 
 def figure(value: float | None, digits: int = 0) -> str:
     """RETURNS (str): A number with thousands set apart; "–" where there is none."""
-    return "–" if value is None else f"{value:,.{digits}f}".replace(",", " ")
+    return "–" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
 def _shorten(text: str, length: int = TEXT_LENGTH) -> str:

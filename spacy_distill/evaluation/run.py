@@ -10,6 +10,8 @@ import spacy
 from spacy.language import Language
 from spacy.vocab import Vocab
 
+from ..corpus.build import MANIFEST
+from ..corpus.manifest import Manifest
 from ..docs import read_annotations
 from ..errors import ConfigError, StageError
 from ..texts import gold_annotations, read_texts
@@ -19,7 +21,7 @@ from .examples import disagreements
 from .pipelines import find_component, sha256_of
 from .report import write_report
 from .scores import label_set
-from .systems import check_label_names, majority_label, majority_system, student_system, teacher_system, train_file
+from .systems import check_label_names, majority_label, majority_system, student_system, teacher_system
 
 
 def evaluate_files(
@@ -60,7 +62,8 @@ def evaluate_files(
         check_label_names(gold, label_set(annotations), "teacher")
         systems.append(teacher_system(annotations, gold, teacher, teacher_weights))
     if corpus is not None and component.task == "textcat":
-        systems.append(majority_system(gold, majority_label(corpus), train_file(corpus)))
+        manifest = corpus / MANIFEST
+        systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
     evaluation = evaluate(gold, systems, seed=seed, files={str(gold_file): sha256_of(gold_file)})
     compared = [(system.name, system.annotations) for system in systems if system.name != "majority"]
     output_dir.mkdir(parents=True, exist_ok=True)

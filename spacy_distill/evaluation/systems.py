@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spacy.language import Language
-from spacy.vocab import Vocab
 
-from ..docs import read_docs
-from ..errors import InputError, StageError
+from ..corpus.manifest import Manifest
+from ..errors import InputError
 from ..texts import normal_form
 from ..types import Annotation
 from .pipelines import BATCH_SIZE, REPEATS, Component, predict, sha256_of, size_mb, words, words_per_s
@@ -95,7 +93,7 @@ def majority_system(gold: Sequence[Annotation], label: str, path: Path) -> Syste
     """Answer every text with one label, whatever it says.
 
     label (str): The label: see `majority_label`.
-    path (Path): The corpus it is the majority of.
+    path (Path): The manifest it was read from.
     """
     return System(
         name="majority",
@@ -117,23 +115,9 @@ def majority_system(gold: Sequence[Annotation], label: str, path: Path) -> Syste
     )
 
 
-def majority_label(corpus: Path) -> str:
-    """Find the most frequent label in a corpus's training data. Soft labels count as they are: by their sum.
-
-    corpus (Path): The directory with `train.spacy`, or that file.
-    RAISES (StageError): No such file, or no label in it.
-    """
-    totals: Counter[str] = Counter()
-    for doc in read_docs(train_file(corpus), Vocab()):
-        totals.update(doc.cats)
-    if not totals:
-        raise StageError(f"{train_file(corpus)} has no categories, so there is no majority label.")
-    return max(totals, key=lambda label: (totals[label], label))
-
-
-def train_file(corpus: Path) -> Path:
-    """RETURNS (Path): A corpus directory's `train.spacy`."""
-    return corpus / "train.spacy" if corpus.is_dir() else corpus
+def majority_label(manifest: Manifest) -> str:
+    """RETURNS (str): The most frequent class of the training texts; of several, the first on offer."""
+    return max(manifest.labels, key=lambda label: manifest.train.labels.get(label, 0))
 
 
 def check_label_names(gold: Sequence[Annotation], labels: Sequence[str], whose: str) -> None:

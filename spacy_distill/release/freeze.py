@@ -43,17 +43,20 @@ def freeze(source: Path, target: Path) -> Language:
     config = stock_config(trained)
     check_portable(config)
     frozen = util.load_model_from_config(config, auto_fill=True)
+    for name, pipe in frozen.components:  # a function component's factory is spaCy's own, whoever wrote the function
+        _check_module(f"[components.{name}]", getattr(pipe, "__module__", type(pipe).__module__))
     wordless = {settings["factory"] for settings in config["components"].values()} <= _WORDLESS
     with tempfile.TemporaryDirectory() as directory:
         trained.to_disk(directory)
         frozen.from_disk(directory, exclude=["config", "meta", *(["vocab"] if wordless else [])])
     if wordless:
         frozen.vocab.lookups = trained.vocab.lookups
-        frozen.vocab.vectors = trained.vocab.vectors
+        frozen.vocab.vectors.from_bytes(trained.vocab.vectors.to_bytes(exclude=["strings"]), exclude=["strings"])
     frozen.vocab.vectors.name = trained.vocab.vectors.name
     frozen.meta = {name: trained.meta[name] for name in _META if name in trained.meta}
     if target.exists():
         shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
     frozen.to_disk(target)
     return spacy.load(target)
 
@@ -77,22 +80,26 @@ def check_portable(config: Mapping[str, Any]) -> None:
 
     RAISES (ConfigError): The message names the component or setting.
     """
-    installed = util.packages_distributions()
     for where, key, value in _settings(config):
         if isinstance(value, str) and _ABSOLUTE_PATH.match(value):
             raise ConfigError(f"[{where}] {key} = {value!r} is a path on this machine. Train without it, then release.")
         if key == "factory" or key.startswith("@"):
             module = _module(config["nlp"]["lang"], "factories" if key == "factory" else key[1:], value)
-            if module in NOT_STOCK:
-                raise ConfigError(
-                    f"[{where}] {key} = {value!r} is code of {module}, which the released pipeline does without, and"
-                    " spaCy has nothing to put in its place. Remove that component, or replace it with a trained one."
-                )
-            if module not in _STOCK and module not in installed:
-                raise ConfigError(
-                    f"[{where}] {key} = {value!r} is code in {module!r}, which is not an installed package: whoever"
-                    " installs the pipeline would not have it."
-                )
+            _check_module(f"[{where}] {key} = {value!r}", module)
+
+
+def _check_module(what: str, module: str) -> None:
+    package = module.split(".")[0]
+    if package in NOT_STOCK:
+        raise ConfigError(
+            f"{what} is code of {package}, which the released pipeline does without, and spaCy has nothing to put in"
+            " its place. Remove that component, or replace it with a trained one."
+        )
+    if package not in _STOCK and package not in util.packages_distributions():
+        raise ConfigError(
+            f"{what} is code in {package!r}, which is not an installed package: whoever installs the pipeline would not"
+            " have it."
+        )
 
 
 def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -105,8 +112,8 @@ def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str
 
 
 def _module(lang: str, registry: str, name: str) -> str:
-    """RETURNS (str): The top-level module of a registered function, preferring the language's own."""
+    """RETURNS (str): The module of a registered function, preferring the language's own."""
     for full_name in (f"{lang}.{name}", name):
         if util.registry.has(registry, full_name):
-            return str(util.registry.find(registry, full_name)["module"]).split(".")[0]
+            return str(util.registry.find(registry, full_name)["module"])
     raise ConfigError(f"The config needs {name!r} from the registry {registry!r}, which has no such function.")

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -66,9 +67,11 @@ def package(
     project = output_dir / f"{meta['lang']}_{name}-{version}"
     if project.exists():
         shutil.rmtree(project)
-    spacy_package(
-        frozen, output_dir, name=name, version=version, create_sdist=False, create_wheel=False, require_parent=True
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # spaCy leaves the files it writes to the garbage collector
+        spacy_package(
+            frozen, output_dir, name=name, version=version, create_sdist=False, create_wheel=False, require_parent=True
+        )
     return build_wheel(project)
 
 

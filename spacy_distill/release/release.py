@@ -8,8 +8,9 @@ from pathlib import Path
 
 from spacy.vocab import Vocab
 
+from ..corpus.build import DEV, TRAIN
+from ..corpus.manifest import Manifest
 from ..docs import read_docs
-from ..errors import StageError
 from ..evaluation.pipelines import sha256_of, size_mb
 from ..evaluation.run import load
 from .freeze import freeze
@@ -50,20 +51,18 @@ def release(
 
     model (Path): `model-best`.
     evaluation (Optional[Path]): `evaluation.json` about this model.
-    manifest (Optional[Path]): The corpus's `manifest.json`; the corpus files beside it are recorded by sha256, and
-        the texts of `dev.spacy` serve to check the frozen pipeline.
+    manifest (Optional[Path]): The corpus's `manifest.json`; it and the corpus beside it are recorded by sha256,
+        and texts of `dev.spacy` serve to check the frozen pipeline.
     RETURNS (Release): The wheel and what was checked.
     """
     report = read_evaluation(evaluation, sha256_of(model)) if evaluation else None
     corpus: dict[str, str] = {}
     texts: list[str] = []
     if manifest:
-        if not manifest.is_file():
-            raise StageError(f"{manifest} does not exist. Run `spacy-distill corpus` first.")
-        files = [manifest, *sorted(manifest.parent.glob("*.spacy"))]
-        corpus = {file.name: sha256_of(file) for file in files}
-        dev = manifest.with_name("dev.spacy")
-        texts = [doc.text for doc in islice(read_docs(dev, Vocab()), CHECKED_TEXTS)] if dev.is_file() else []
+        Manifest.read(manifest)
+        train, dev = manifest.with_name(TRAIN), manifest.with_name(DEV)
+        corpus = {file.name: sha256_of(file) for file in (manifest, train, dev)}
+        texts = [doc.text for doc in islice(read_docs(dev, Vocab()), CHECKED_TEXTS)]
     trained = load(model)
     frozen_dir = output_dir / "frozen"
     frozen = freeze(model, frozen_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from spacy.language import Language
 from ..errors import ConfigError
 
 TOLERANCE = 1e-6
+_ERROR = re.compile(r"^[\w.]+(Error|Exception): ")
 SAMPLES = (
     "The battery lasts two days and the screen is bright.",
     "Refund requested: it stopped working after a week!!!",
@@ -61,7 +63,8 @@ def _answers_in_isolation(path: Path, texts: Sequence[str]) -> list[dict[str, An
         cwd=path.resolve(),
     )
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise ConfigError(f"The frozen pipeline at {path} does not load with spaCy alone: {last[0]}")
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        error = next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1])
+        raise ConfigError(f"The frozen pipeline at {path} does not load with spaCy alone: {error}")
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
