@@ -21,7 +21,7 @@ SENTENCES = [
     "I would buy this camera again without a second thought.",
     "Do not waste your money on this player.",
 ]
-PROGRAM = '''
+PROGRAM = """
 import json, sys
 
 def no_network(event, args):
@@ -41,7 +41,7 @@ nlp = spacy.load(sys.argv[1])
 for doc in nlp.pipe(json.loads(sys.argv[2])):
     label = max(doc.cats, key=doc.cats.get)
     print(f"{label:>10} {doc.cats[label]:.2f}  {doc.text}")
-'''
+"""
 
 
 def main(packages: Path) -> None:
