@@ -217,9 +217,12 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     for label in labels:
         if not isinstance(label, str) or not label.strip() or label != label.strip():
             raise ConfigError(f"The label {label!r} is empty or has space around it. Write it without.")
-        twin = folded.setdefault(normal_form(label), label)
-        if twin is not label:
+        twin = folded.get(normal_form(label))
+        if twin == label:
+            raise ConfigError(f"The label {label!r} is there twice. Remove one.")
+        if twin is not None:
             raise ConfigError(
                 f"The labels {twin!r} and {label!r} differ in case, space or Unicode form only. Rename one."
             )
+        folded[normal_form(label)] = label
     return tuple(labels)

@@ -38,9 +38,7 @@ def annotate(
     from ..errors import InputError
     from ..texts import read_texts
 
-    records = list(
-        islice(read_texts(texts, text_field=text_field, id_field=id_field, group_field=group_field), limit)
-    )
+    records = list(islice(read_texts(texts, text_field=text_field, id_field=id_field, group_field=group_field), limit))
     if not records:
         raise InputError(f"{texts} has no texts.")
     ledger = ledger or output.parent / "ledger.sqlite"

@@ -7,6 +7,7 @@ from typing import Any
 from spacy.tokens import Doc
 
 from ..docs import note
+from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..types import TaskName
 
@@ -25,10 +26,12 @@ class Task(ABC):
             yield self.prompt(doc.text)
 
     def parse_responses(
-        self, docs: typing.Iterable[Doc], responses: typing.Iterable[typing.Iterable[str]]
+        self, docs: typing.Iterable[Doc], responses: typing.Iterable[typing.Any]
     ) -> typing.Iterable[Doc]:
         """Set each reply's annotation on its doc, in place, and note its status in `doc._.distill`.
 
+        responses (Iterable[Any]): For each doc an iterable of its replies, of which the first counts. The hint does not
+            say so because spaCy-llm takes it for the type of a single reply, and refuses anything nested.
         YIELDS (Doc): The same docs.
         """
         for doc, replies in zip(docs, responses, strict=True):
@@ -47,6 +50,14 @@ class Task(ABC):
         RETURNS (Dict[str, Any]): Facts to note: `status`, `labels`, `exclusive`, `confidence`, `confidence_kind`, and
             `raw`, the reply itself, wherever the status is not "ok".
         """
+
+    def add_label(self, label: str, label_definition: typing.Optional[str] = None) -> int:
+        """Part of spaCy-llm's protocol for tasks with `labels`. RAISES ConfigError: Always."""
+        raise ConfigError(f"Labels cannot be added to a running task: put {label!r} into the task's `labels`.")
+
+    def clear(self) -> None:
+        """Part of spaCy-llm's protocol for tasks with `labels`. RAISES ConfigError: Always."""
+        raise ConfigError("Labels cannot be removed from a running task: change the task's `labels`.")
 
     def provenance(self, reply: Reply) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): Where the reply comes from: plain types, for the doc."""

@@ -12,6 +12,8 @@ from typing import Any, Optional
 from .ledger import Ledger
 from .types import Prompt, Reply, ReplyMeta, sha256
 
+_MANY_HITS = 256
+
 # spaCy-llm compares the hints of `__call__` literally: they must be typing.Iterable, not collections.abc's.
 
 
@@ -67,20 +69,41 @@ class TeacherModel(ABC):
         asked = [str(prompt), prompt.choices, prompt.schema]
         return sha256(self.endpoint, self.name, self.params, asked, sample)
 
+    def _keep(self, request: Request, reply: Reply) -> Reply:
+        """Commit a reply to the ledger, once.
+
+        `stream` does it for every reply. A model whose replies arrive in another thread does it there, so that they
+        are safe even while nobody takes them.
+
+        RETURNS (Reply): The same reply, knowing its key.
+        """
+        if self.ledger is None or reply.meta.key is not None:
+            return reply
+        return self.ledger.put(request.key, request.prompt, reply, model=self.name, params=self.params)
+
     def stream(self, prompts: Iterable[str]) -> Iterator[tuple[int, Reply]]:
         """Answer a stream of prompts. Each reply is in the ledger before it is handed on.
 
-        The same prompt is asked once, however often it comes. Prompts are pulled as the model can take them, so the
-        stream may be endless.
+        With a ledger, the same prompt is asked once, however often it comes; without one, once at a time. Prompts are
+        pulled as the model can take them, so the stream may be endless.
 
         prompts (Iterable[str]): Prompts; `Prompt` objects give a model more to work with.
         YIELDS (Tuple[int, Reply]): The prompt's index and its reply, as they arrive, not in order.
         """
+        for index, prompt, reply in self._stream_raw(prompts):
+            yield index, self._finish(prompt, reply)
+
+    def _stream_raw(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, Reply]]:
+        """The same stream before `_finish`, for a model that needs raw replies of its own to finish others with."""
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
-        ready: deque[tuple[int, Reply]] = deque()
+        ready: deque[tuple[int, Prompt, Reply]] = deque()
+        numbered = enumerate(prompts)
+        exhausted = False
 
         def misses() -> Iterator[Request]:
-            for index, item in enumerate(prompts):
+            """Ends early when many hits have piled up, so that they are handed on and not gathered."""
+            nonlocal exhausted
+            for index, item in numbered:
                 prompt = Prompt.of(item)
                 key = self.key(prompt)
                 if key in waiting:
@@ -88,22 +111,26 @@ class TeacherModel(ABC):
                     continue
                 known = self.ledger.get(key) if self.ledger else None
                 if known is not None:
-                    ready.append((index, self._finish(prompt, known)))
+                    ready.append((index, prompt, known))
+                    if len(ready) >= _MANY_HITS:
+                        return
                     continue
                 waiting[key] = [(index, prompt)]
                 yield Request(key, prompt)
+            exhausted = True
 
-        pending = misses()
-        first = next(pending, None)
-        if first is not None:
-            for request, reply in self._ask(chain([first], pending)):
-                if self.ledger:
-                    reply = self.ledger.put(request.key, request.prompt, reply, model=self.name, params=self.params)
-                while ready:
-                    yield ready.popleft()
-                for index, prompt in waiting.pop(request.key):
-                    yield index, self._finish(prompt, reply)
-        yield from ready
+        while not exhausted:
+            pending = misses()
+            first = next(pending, None)
+            if first is not None:
+                for request, answer in self._ask(chain([first], pending)):
+                    reply = self._keep(request, answer)
+                    while ready:
+                        yield ready.popleft()
+                    for index, prompt in waiting.pop(request.key):
+                        yield index, prompt, reply
+            while ready:
+                yield ready.popleft()
 
     def __call__(self, prompts: typing.Iterable[typing.Iterable[str]]) -> typing.Iterable[typing.Iterable[str]]:
         """spaCy-llm's interface: for each doc its prompts, in order; for each doc its replies, in order."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +35,10 @@ CREATE TABLE IF NOT EXISTS frames (
     schema     TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+_COLUMNS = "key, model, params, frame, text, status, reply, meta, created_s"
+
+_ORPHANS: list[sqlite3.Connection | None] = []
+"""Connections of a parent process: closing one here would disturb the parent's file locks."""
 
 
 class Ledger:
@@ -42,37 +48,50 @@ class Ledger:
     killed run loses only what was in flight. Failed requests are kept for the books but never served: the next run
     asks again.
 
+    Several threads and several processes may use one file at a time.
+
     path (Path): The file; made, with its folders, on first use.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
         self._connection: sqlite3.Connection | None = None
         self._frames: set[str] = set()
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self.path = Path(path)
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The open connection. RAISES InputError: The file is no ledger."""
-        if self._connection is None:
+        """The open connection. RAISES InputError: The file is no ledger, or cannot be made."""
+        with self._lock:
+            if self._pid != os.getpid():  # A forked process must leave its parent's connection alone.
+                _ORPHANS.append(self._connection)
+                self._connection, self._pid = None, os.getpid()
+            if self._connection is None:
+                self._connection = self._open()
+            return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = None
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.executescript(_SCHEMA)
-            except sqlite3.DatabaseError as error:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"SELECT {_COLUMNS} FROM replies LIMIT 0")
+        except (sqlite3.DatabaseError, OSError) as error:
+            if connection is not None:
                 connection.close()
-                raise InputError(
-                    f"{self.path} is not a ledger ({error}). Give another path, or move it away."
-                ) from error
-            self._connection = connection
-        return self._connection
+            raise InputError(f"{self.path} is not a ledger ({error}). Give another path, or move it away.") from error
+        return connection
 
     def get(self, key: str) -> Reply | None:
         """RETURNS (Optional[Reply]): The reply paid for under this key; None if there is none, or only a failure."""
-        row = self.connection.execute(
-            "SELECT reply, meta FROM replies WHERE key = ? AND status != 'error'", (key,)
-        ).fetchone()
+        with self._lock:
+            row = self.connection.execute(
+                "SELECT reply, meta FROM replies WHERE key = ? AND status != 'error'", (key,)
+            ).fetchone()
         if row is None:
             return None
         return Reply(row[0], replace(ReplyMeta.from_dict(json.loads(row[1])), key=key, from_ledger=True))
@@ -84,28 +103,30 @@ class Ledger:
         """
         reply = Reply(str(reply), replace(reply.meta, key=key))
         frame = sha256(prompt.prefix, prompt.suffix, prompt.choices, prompt.schema)
-        if frame not in self._frames:
-            self.connection.execute(
-                "INSERT OR IGNORE INTO frames VALUES (?, ?, ?, ?, ?)",
-                (frame, prompt.prefix, prompt.suffix, json.dumps(prompt.choices), json.dumps(prompt.schema)),
-            )
-            self._frames.add(frame)
-        self.connection.execute(
-            "INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET"
-            " status=excluded.status, reply=excluded.reply, meta=excluded.meta, created_s=excluded.created_s"
-            " WHERE replies.status = 'error'",
-            (
-                key,
-                model,
-                json.dumps(params, sort_keys=True),
-                frame,
-                prompt.text,
-                reply.meta.status,
-                str(reply),
-                json.dumps(reply.meta.to_dict()),
-                time.time(),
-            ),
+        row = (
+            key,
+            model,
+            json.dumps(params, sort_keys=True),
+            frame,
+            prompt.text,
+            reply.meta.status,
+            str(reply),
+            json.dumps(reply.meta.to_dict()),
+            time.time(),
         )
+        with self._lock:
+            if frame not in self._frames:
+                self.connection.execute(
+                    "INSERT OR IGNORE INTO frames VALUES (?, ?, ?, ?, ?)",
+                    (frame, prompt.prefix, prompt.suffix, json.dumps(prompt.choices), json.dumps(prompt.schema)),
+                )
+                self._frames.add(frame)
+            self.connection.execute(
+                f"INSERT INTO replies ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET"
+                " status=excluded.status, reply=excluded.reply, meta=excluded.meta, created_s=excluded.created_s"
+                " WHERE replies.status = 'error'",
+                row,
+            )
         return reply
 
     def counts(self) -> dict[str, int]:
@@ -132,6 +153,10 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. It opens again by itself."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+                self._connection = None
+
+    def __del__(self) -> None:
+        self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ..types import ConfidenceKind
@@ -79,12 +79,14 @@ class ReplyMeta:
     choices (Optional[Mapping[str, float]]): Label to log-probability of its continuation, raw and unnormalised.
     scores (Optional[Mapping[str, float]]): Label to calibrated probability, 0 to 1.
     tokens (Optional[Sequence[Tuple[str, float]]]): Generated tokens with their log-probabilities.
-    spans (Optional[Sequence[Tuple[int, int, str]]]): Exact half-open character offsets, from labels made elsewhere.
+    spans (Optional[Sequence[Tuple[int, int, str, Optional[float]]]]): Start, end, label and score (0 to 1, None if
+        unknown) of labels made elsewhere: exact half-open character offsets.
     confidence (Optional[float]): The source's own figure, 0 to 1.
     confidence_kind (Optional[ConfidenceKind]): Where that figure comes from.
     model (Optional[str]): The model that answered, as it names itself.
     prompt_tokens (Optional[int]): Tokens read.
     reply_tokens (Optional[int]): Tokens written.
+    unread_chars (Optional[int]): Characters of the text that the model was not shown, because its window is full.
     cost_usd (Optional[float]): What it cost, where a price is known.
     latency_s (Optional[float]): Seconds from asking to answer.
     key (Optional[str]): The reply's key in the ledger.
@@ -96,12 +98,13 @@ class ReplyMeta:
     choices: Mapping[str, float] | None = None
     scores: Mapping[str, float] | None = None
     tokens: Sequence[tuple[str, float]] | None = None
-    spans: Sequence[tuple[int, int, str]] | None = None
+    spans: Sequence[tuple[int, int, str, float | None]] | None = None
     confidence: float | None = None
     confidence_kind: ConfidenceKind | None = None
     model: str | None = None
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
+    unread_chars: int | None = None
     cost_usd: float | None = None
     latency_s: float | None = None
     key: str | None = None
@@ -109,7 +112,8 @@ class ReplyMeta:
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The fields that are set, for JSON."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ReplyMeta:

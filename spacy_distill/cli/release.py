@@ -1,0 +1,53 @@
+"""`spacy-distill release`."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .common import console
+
+
+def release(
+    model: Annotated[Path, typer.Argument(help="The trained pipeline: training/<student>/model-best.")],
+    output_dir: Annotated[Path, typer.Argument(help="Where the package and its wheel go.")],
+    name: Annotated[str, typer.Option(help="The package's name, such as reviews_small.")],
+    version: Annotated[str, typer.Option(help="Its version.")] = "0.1.0",
+    evaluation: Annotated[Optional[Path], typer.Option(help="evaluation.json about this model, for its card.")] = None,
+    manifest: Annotated[Optional[Path], typer.Option(help="The corpus's manifest.json, for its provenance.")] = None,
+    description: Annotated[str, typer.Option(help="One sentence on what it does.")] = "",
+    license: Annotated[str, typer.Option(help="Its license, as it is to stand in the package.")] = "",
+) -> None:
+    """Turn a trained student into a wheel that needs spaCy and nothing else.
+
+    Writes a copy of the pipeline in which every component is one of spaCy's own (`soft_textcat` becomes `textcat`) and
+    the config names no path of this machine; loads it in a process without spacy-distill and compares its answers with
+    the trained pipeline's; writes a model card with the figures from evaluation.json; builds the wheel.
+
+    Writes OUTPUT_DIR/frozen, which `spacy.load` takes, and OUTPUT_DIR/<lang>_<name>-<version>/dist/*.whl.
+
+    Example: `spacy-distill release training/fast/model-best packages --name reviews_small --version 1.0.0
+    --evaluation evaluation/evaluation.json --manifest corpus/manifest.json`
+
+    Next: install the wheel wherever texts are to be labelled.
+    """
+    from ..release.release import release as make_release
+
+    made = make_release(
+        model,
+        output_dir,
+        name=name,
+        version=version,
+        evaluation=evaluation,
+        manifest=manifest,
+        description=description,
+        license=license,
+    )
+    for line in (
+        f"{made.wheel}  ({made.size_mb:.1f} MB; answers as the trained pipeline does on {made.checked} texts)",
+        "",
+        f"  pip install {made.wheel}",
+        f'  nlp = spacy.load("{made.package}")',
+        '  doc = nlp("Your text")',
+    ):
+        console.print(line, markup=False)

@@ -1,0 +1,222 @@
+"""Put systems beside each other on the same gold: scores, intervals, differences, and what to make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from ..errors import ConfigError
+from ..types import Annotation, TaskName
+from .calibration import Calibration, calibration
+from .comparison import LEVEL, RESAMPLES, Interval, bootstrap, interval, units
+from .scores import (
+    METRICS,
+    EntityErrors,
+    LabelScore,
+    confusion,
+    entity_errors,
+    label_set,
+    per_label,
+    scores,
+    tally,
+)
+from .systems import System
+from .verdict import verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one system did.
+
+    name, model, words_per_s, speed, size_mb, files: See `System`.
+    scores (Mapping[str, Interval]): Each metric of `scores.METRICS`, 0 to 1.
+    labels (Tuple[LabelScore, ...]): One for each label.
+    label_coverage (float): Share of the labels that gold has which the system ever predicts on these texts.
+    never (Tuple[str, ...]): The others.
+    statuses (Mapping[str, int]): How many texts have which status; "missing" where there is no record.
+    confusion (Optional[Tuple[Tuple[int, ...], ...]]): `(K, K + 1)`, exclusive classes only: see `scores.confusion`.
+    errors (Optional[EntityErrors]): Entities only.
+    calibration (Optional[Calibration]): Where confidences are probabilities.
+    """
+
+    name: str
+    model: str | None
+    scores: Mapping[str, Interval]
+    labels: tuple[LabelScore, ...]
+    label_coverage: float
+    never: tuple[str, ...]
+    statuses: Mapping[str, int]
+    words_per_s: float | None
+    speed: str
+    size_mb: float | None
+    confusion: tuple[tuple[int, ...], ...] | None
+    errors: EntityErrors | None
+    calibration: Calibration | None
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first system's score minus another's, over the same resamples.
+
+    first, other (str): The systems' names.
+    metrics (Mapping[str, Interval]): Each metric of `scores.METRICS`, -1 to 1.
+    fidelity (float): How well the first reproduces the other's answers, by the main metric, 0 to 1.
+    """
+
+    first: str
+    other: str
+    metrics: Mapping[str, Interval]
+    fidelity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Systems beside each other on the same gold. Holds no text: it may be published.
+
+    task (TaskName): "textcat" or "ner".
+    exclusive (bool): Exactly one label a text.
+    labels (Tuple[str, ...]): K labels: gold's, then any others that a system has.
+    texts (int): N gold texts.
+    words (int): Their whitespace words.
+    units (int): How many things were resampled: groups of texts, or texts.
+    main (str): The metric that decides: "accuracy" for exclusive classes, else "micro_f1".
+    results (Tuple[Result, ...]): The system under test first.
+    differences (Tuple[Difference, ...]): The system under test against each other one.
+    verdict (Tuple[str, ...]): Plain sentences, the most important first.
+    files (Mapping[str, str]): Gold's file and sha256.
+    versions (Mapping[str, str]): Software and machine.
+    resamples, seed (int), level (float): Of the bootstrap.
+    """
+
+    task: TaskName
+    exclusive: bool
+    labels: tuple[str, ...]
+    texts: int
+    words: int
+    units: int
+    main: str
+    results: tuple[Result, ...]
+    differences: tuple[Difference, ...]
+    verdict: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    resamples: int = RESAMPLES
+    seed: int = 0
+    level: float = LEVEL
+
+    def to_json(self) -> str:
+        """RETURNS (str): Every figure, indented."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def evaluate(
+    gold: Sequence[Annotation],
+    systems: Sequence[System],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    files: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Score systems against gold and compare the first with each of the others.
+
+    gold (Sequence[Annotation]): What people said of N texts.
+    systems (Sequence[System]): The system under test first.
+    files (Optional[Mapping[str, str]]): Gold's file and sha256, to be kept.
+    RETURNS (Evaluation): With its verdict.
+    RAISES (ConfigError): Fewer than one system, or two of one name.
+    """
+    if not systems or len({system.name for system in systems}) < len(systems):
+        raise ConfigError("Expected at least one system, and no two of one name.")
+    labels = label_set(gold, *(system.annotations for system in systems))
+    tallies = [tally(gold, system.annotations, labels) for system in systems]
+    groups = [record.group for record in gold]
+    draws = bootstrap(tallies, groups, resamples=resamples, seed=seed)
+    points = [{name: float(value) for name, value in scores(t.counts.sum(0)).items()} for t in tallies]
+    main = "accuracy" if gold[0].task == "textcat" and gold[0].exclusive else "micro_f1"
+    results = []
+    for system, counts, point, drawn in zip(systems, tallies, points, draws, strict=True):
+        found = tuple(per_label(counts))
+        there = [score for score in found if score.support]
+        never = tuple(score.label for score in there if not score.predicted)
+        results.append(
+            Result(
+                name=system.name,
+                model=system.model,
+                scores={name: interval(point[name], drawn[name]) for name in METRICS},
+                labels=found,
+                label_coverage=1 - len(never) / len(there) if there else 1.0,
+                never=never,
+                statuses=_statuses(gold, system.annotations),
+                words_per_s=system.words_per_s,
+                speed=system.speed,
+                size_mb=system.size_mb,
+                confusion=_confusion(gold, system.annotations, labels) if main == "accuracy" else None,
+                errors=entity_errors(gold, system.annotations) if gold[0].task == "ner" else None,
+                calibration=calibration(gold, system.annotations),
+                files=dict(system.files),
+            )
+        )
+    differences = tuple(
+        Difference(
+            first=systems[0].name,
+            other=system.name,
+            metrics={
+                name: interval(points[0][name] - points[i][name], draws[0][name] - draws[i][name]) for name in METRICS
+            },
+            fidelity=_fidelity(systems[0], system, labels, main),
+        )
+        for i, system in enumerate(systems)
+        if i
+    )
+    size = len(set(units(groups)))
+    return Evaluation(
+        task=gold[0].task,
+        exclusive=gold[0].exclusive,
+        labels=labels,
+        texts=len(gold),
+        words=sum(len(record.text.split()) for record in gold),
+        units=size,
+        main=main,
+        results=tuple(results),
+        differences=differences,
+        verdict=verdict(main, len(gold), size, results, differences),
+        files=dict(files or {}),
+        versions=versions(),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _statuses(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> dict[str, int]:
+    known = {record.id: record.status for record in annotations}
+    return dict(Counter(known.get(record.id, "missing") for record in gold).most_common())
+
+
+def _confusion(
+    gold: Sequence[Annotation], annotations: Sequence[Annotation], labels: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in confusion(gold, annotations, labels))
+
+
+def _fidelity(first: System, other: System, labels: Sequence[str], main: str) -> float:
+    answered = [record for record in other.annotations if record.status == "ok"]
+    if not answered:
+        return 0.0
+    return float(scores(tally(answered, first.annotations, labels).counts.sum(0))[main])
+
+
+def versions() -> dict[str, str]:
+    """RETURNS (Dict[str, str]): The software and the kind of machine that the figures were made with."""
+    found = {"python": platform.python_version()}
+    for name in ("spacy", "spacy-distill", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {**found, "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"}

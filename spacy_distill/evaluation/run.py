@@ -1,0 +1,85 @@
+"""From files to an evaluation and its report: the stage itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast, get_args
+
+import spacy
+from spacy.language import Language
+from spacy.vocab import Vocab
+
+from ..corpus.build import MANIFEST
+from ..corpus.manifest import Manifest
+from ..docs import read_annotations
+from ..errors import ConfigError, StageError
+from ..texts import gold_annotations, read_texts
+from ..types import TaskName
+from .evaluate import Evaluation, evaluate
+from .examples import disagreements
+from .pipelines import find_component, sha256_of
+from .report import write_report
+from .scores import label_set
+from .systems import check_label_names, majority_label, majority_system, student_system, teacher_system
+
+
+def evaluate_files(
+    student: Path,
+    gold_file: Path,
+    output_dir: Path,
+    *,
+    teacher: Path | None = None,
+    corpus: Path | None = None,
+    teacher_weights: Path | None = None,
+    task: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    examples: bool = True,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate a trained pipeline, its teacher and the majority label; write `report.html` and `evaluation.json`.
+
+    student (Path): A directory that `spacy.load` takes.
+    gold_file (Path): See `read_texts`.
+    teacher (Optional[Path]): An annotated DocBin of the gold file's texts.
+    corpus (Optional[Path]): A corpus directory, for its majority label. Not used for entities.
+    teacher_weights (Optional[Path]): For the teacher's size.
+    fields (Optional[Mapping[str, str]]): Field names for `read_texts`.
+    RETURNS (Evaluation): What was written.
+    """
+    if task is not None and task not in get_args(TaskName):
+        raise ConfigError(f"--task is {task!r}; expected {' or '.join(get_args(TaskName))}.")
+    nlp = load(student)
+    component = find_component(nlp, cast("TaskName | None", task))
+    texts = read_texts(gold_file, **(fields or {}))
+    gold = gold_annotations(texts, component.task, exclusive=component.exclusive)
+    if not gold:
+        raise StageError(f"{gold_file} has no texts.")
+    check_label_names(gold, component.labels, "student")
+    systems = [student_system(nlp, component, gold, student)]
+    if teacher is not None:
+        annotations = read_annotations(teacher, Vocab(), component.task)
+        check_label_names(gold, label_set(annotations), "teacher")
+        systems.append(teacher_system(annotations, gold, teacher, teacher_weights))
+    if corpus is not None and component.task == "textcat":
+        manifest = corpus / MANIFEST
+        systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
+    evaluation = evaluate(gold, systems, seed=seed, files={str(gold_file): sha256_of(gold_file)})
+    compared = [(system.name, system.annotations) for system in systems if system.name != "majority"]
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "evaluation.json").write_text(evaluation.to_json(), encoding="utf8")
+    write_report(output_dir / "report.html", evaluation, disagreements(gold, compared) if examples else ())
+    return evaluation
+
+
+def load(path: Path) -> Language:
+    """Load a trained pipeline.
+
+    RAISES (StageError, ConfigError): There is none; spaCy cannot load it.
+    """
+    if not (path / "config.cfg").is_file():
+        raise StageError(f"{path} is not a trained pipeline (it has no config.cfg). Run `spacy train` first.")
+    try:
+        return spacy.load(path)
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be loaded by spaCy: {error}") from error

@@ -1,0 +1,93 @@
+"""What the figures mean, in plain sentences that claim no more than the intervals allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .comparison import Interval
+
+if TYPE_CHECKING:
+    from .evaluate import Difference, Result
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "precision": "precision",
+    "recall": "recall",
+    "answered": "answered",
+}
+_FEW_UNITS = 30
+_WIDE = 0.05
+
+
+def points(value: float, sign: bool = False) -> str:
+    """RETURNS (str): A share in points of 100, one decimal, with a true minus sign."""
+    rounded = round(100 * value, 1) + 0.0
+    return f"{rounded:{'+' if sign and rounded else ''}.1f}".replace("-", "−")
+
+
+def verdict(
+    main: str, texts: int, units: int, results: Sequence[Result], differences: Sequence[Difference]
+) -> tuple[str, ...]:
+    """Say what was found.
+
+    main (str): The metric that decides.
+    texts, units (int): How many texts there are, and how many things were resampled.
+    RETURNS (Tuple[str, ...]): The comparison with each other system; then what a reader must know to judge it.
+    """
+    said = [_compare(main, difference) for difference in differences]
+    for difference in differences:
+        macro = difference.metrics["macro_f1"]
+        if main != "macro_f1" and macro.high < 0 and difference.metrics[main].high >= 0:
+            said.append(
+                f"Over all labels alike (macro-F1) the {difference.first} is significantly worse than"
+                f" {_the(difference)}: {_figures(macro)}. Rare labels suffer."
+            )
+    for result in results:
+        said += _shortcomings(result, texts)
+    over = f"{texts} texts" if units == texts else f"{texts} texts in {units} groups"
+    if units < _FEW_UNITS:
+        said.append(f"There are only {over}: too few for the intervals to be trusted.")
+    elif differences:
+        first = differences[0].metrics[main]
+        width = (first.high - first.low) / 2
+        if width > _WIDE and not first.significant:
+            said.append(f"These {over} cannot tell differences under about {points(width)} points.")
+    return tuple(said)
+
+
+def _compare(main: str, difference: Difference) -> str:
+    found = difference.metrics[main]
+    if found.value == found.low == found.high == 0:
+        relation = "scores exactly the same as"
+    elif found.significant:
+        relation = "is significantly better than" if found.low > 0 else "is significantly worse than"
+    else:
+        relation = "is not significantly better than" if found.value > 0 else "is not significantly worse than"
+    return f"The {difference.first} {relation} {_the(difference)}: {_figures(found)} ({METRIC_NAMES[main]})."
+
+
+def _the(difference: Difference) -> str:
+    if difference.other == "majority":
+        return "always giving the most frequent label"
+    return "its teacher" if difference.other == "teacher" else f"the {difference.other}"
+
+
+def _figures(found: Interval) -> str:
+    return f"{points(found.value, True)} points, 95 % interval {points(found.low, True)} to {points(found.high, True)}"
+
+
+def _shortcomings(result: Result, texts: int) -> list[str]:
+    said = []
+    if result.name != "majority" and result.never:
+        shown = ", ".join(map(repr, result.never[:10])) + (" …" if len(result.never) > 10 else "")
+        said.append(f"The {result.name} never predicts {shown} on these texts.")
+    silent = texts - result.statuses.get("ok", 0)
+    if silent:
+        why = ", ".join(f"{count} {status}" for status, count in result.statuses.items() if status != "ok")
+        said.append(
+            f"The {result.name} has no usable answer for {silent} of {texts} texts ({why}): they count as wrong."
+        )
+    return said

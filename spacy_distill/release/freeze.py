@@ -1,0 +1,119 @@
+"""Turn a trained pipeline into one that spaCy loads by itself: stock factories, a config without traces of training.
+
+Nothing of this package is needed to run the result. Nothing of the texts it was trained on is left in it but what the
+weights hold: spaCy writes every word it saw in training to `vocab/strings.json`, and that list is dropped too.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy import util
+from spacy.language import Language
+from thinc.api import Config
+
+from ..errors import ConfigError
+from ..evaluation.run import load
+from ..students.soft_textcat import STOCK_FACTORY
+
+NOT_STOCK = ("spacy_distill", "spacy_llm")
+_STOCK = ("spacy", "spacy_legacy", "thinc")
+_TRAINING_ONLY = ("balance",)  # settings of our factories that spaCy's do not have
+_WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec"}  # components that need no list of words
+_ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
+_META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")
+
+
+def freeze(source: Path, target: Path) -> Language:
+    """Write a trained pipeline as stock spaCy. It predicts the same: see `verify`.
+
+    source (Path): `model-best` as `spacy train` wrote it.
+    target (Path): A directory for the frozen pipeline; what it held is replaced.
+    RETURNS (Language): The frozen pipeline, as loaded from `target`.
+    RAISES (StageError): There is no trained pipeline at `source`.
+    RAISES (ConfigError): A component or setting needs more than spaCy, or the config has an absolute path.
+    """
+    trained = load(source)
+    config = stock_config(trained)
+    check_portable(config)
+    frozen = util.load_model_from_config(config, auto_fill=True)
+    for name, pipe in frozen.components:  # a function component's factory is spaCy's own, whoever wrote the function
+        _check_module(f"[components.{name}]", getattr(pipe, "__module__", type(pipe).__module__))
+    wordless = {settings["factory"] for settings in config["components"].values()} <= _WORDLESS
+    with tempfile.TemporaryDirectory() as directory:
+        trained.to_disk(directory)
+        frozen.from_disk(directory, exclude=["config", "meta", *(["vocab"] if wordless else [])])
+    if wordless:
+        frozen.vocab.lookups = trained.vocab.lookups
+        frozen.vocab.vectors.from_bytes(trained.vocab.vectors.to_bytes(exclude=["strings"]), exclude=["strings"])
+    frozen.vocab.vectors.name = trained.vocab.vectors.name
+    frozen.meta = {name: trained.meta[name] for name in _META if name in trained.meta}
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    frozen.to_disk(target)
+    return spacy.load(target)
+
+
+def stock_config(nlp: Language) -> Config:
+    """RETURNS (Config): The sections `nlp` and `components`, with our factories turned into spaCy's. For all that
+    concerns training spaCy fills in its own defaults."""
+    full = nlp.config.interpolate()
+    components = {}
+    for name, settings in full["components"].items():
+        components[name] = dict(settings)
+        if settings["factory"] in STOCK_FACTORY:
+            components[name]["factory"] = STOCK_FACTORY[settings["factory"]]
+            for key in _TRAINING_ONLY:
+                components[name].pop(key, None)
+    return Config({"nlp": dict(full["nlp"]), "components": components})
+
+
+def check_portable(config: Mapping[str, Any]) -> None:
+    """Make sure that a config needs spaCy alone, or packages that pip can install, and names no place on this machine.
+
+    RAISES (ConfigError): The message names the component or setting.
+    """
+    for where, key, value in _settings(config):
+        if isinstance(value, str) and _ABSOLUTE_PATH.match(value):
+            raise ConfigError(f"[{where}] {key} = {value!r} is a path on this machine. Train without it, then release.")
+        if key == "factory" or key.startswith("@"):
+            module = _module(config["nlp"]["lang"], "factories" if key == "factory" else key[1:], value)
+            _check_module(f"[{where}] {key} = {value!r}", module)
+
+
+def _check_module(what: str, module: str) -> None:
+    package = module.split(".")[0]
+    if package in NOT_STOCK:
+        raise ConfigError(
+            f"{what} is code of {package}, which the released pipeline does without, and spaCy has nothing to put in"
+            " its place. Remove that component, or replace it with a trained one."
+        )
+    if package not in _STOCK and package not in util.packages_distributions():
+        raise ConfigError(
+            f"{what} is code in {package!r}, which is not an installed package: whoever installs the pipeline would not"
+            " have it."
+        )
+
+
+def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{where}.{key}".lstrip("."))
+        else:
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                yield where, key, item
+
+
+def _module(lang: str, registry: str, name: str) -> str:
+    """RETURNS (str): The module of a registered function, preferring the language's own."""
+    for full_name in (f"{lang}.{name}", name):
+        if util.registry.has(registry, full_name):
+            return str(util.registry.find(registry, full_name)["module"])
+    raise ConfigError(f"The config needs {name!r} from the registry {registry!r}, which has no such function.")

@@ -1,0 +1,182 @@
+"""A frozen pipeline as a wheel that pip installs and `spacy.load` finds by name."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from packaging.version import InvalidVersion, Version
+from spacy.cli.package import package as spacy_package
+
+from ..errors import ConfigError, InputError, StageError
+
+SILVER_NOTE = (
+    "Its training labels were made by a language model (silver), not by people. Before you pass the pipeline on, make"
+    " sure that the terms of that model and the rights in the texts allow it."
+)
+
+
+def package(
+    frozen: Path,
+    output_dir: Path,
+    *,
+    name: str,
+    version: str,
+    description: str = "",
+    license: str = "",
+    evaluation: Mapping[str, Any] | None = None,
+    corpus: Mapping[str, str] | None = None,
+) -> Path:
+    """Build the wheel. The frozen directory gets the same `meta.json` and a model card, `README.md`.
+
+    frozen (Path): See `freeze`.
+    output_dir (Path): Gets a directory `<lang>_<name>-<version>`; one that is there already is replaced.
+    name (str): The package's name, with or without the language in front.
+    evaluation (Optional[Mapping[str, Any]]): What `evaluation.json` holds: figures for the card and `meta.json`.
+    corpus (Optional[Mapping[str, str]]): Training files by name with their sha256.
+    RETURNS (Path): The wheel.
+    RAISES (ConfigError): A name or version that pip would not take, or the build failed.
+    """
+    meta = json.loads((frozen / "meta.json").read_text(encoding="utf8"))
+    name = check_name(name, meta["lang"])
+    try:
+        version = str(Version(version))
+    except InvalidVersion as error:
+        raise ConfigError(f"The version {version!r} is not one that pip understands; write it like 1.0.0.") from error
+    meta.update(
+        name=name,
+        version=version,
+        description=description or describe(meta, evaluation),
+        license=license,
+        notes=SILVER_NOTE,
+        performance=performance(evaluation) if evaluation else {},
+        distillation={"teacher": teacher_of(evaluation), "corpus": dict(corpus or {})},
+    )
+    (frozen / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    (frozen / "README.md").write_text(card(meta, evaluation), encoding="utf8")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    project = output_dir / f"{meta['lang']}_{name}-{version}"
+    if project.exists():
+        shutil.rmtree(project)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # spaCy leaves the files it writes to the garbage collector
+        spacy_package(
+            frozen, output_dir, name=name, version=version, create_sdist=False, create_wheel=False, require_parent=True
+        )
+    return build_wheel(project)
+
+
+def check_name(name: str, lang: str) -> str:
+    """RETURNS (str): The name without the language in front. RAISES (ConfigError): It cannot be a package's name."""
+    name = name.removeprefix(f"{lang}_")
+    if not (name.isascii() and name.isidentifier() and name.islower()) or "__" in name or name.endswith("_"):
+        raise ConfigError(
+            f"The name {name!r} cannot be installed. Use small letters, digits and single underscores, such as"
+            " 'reviews_small'."
+        )
+    return name
+
+
+def build_wheel(project: Path) -> Path:
+    """Build a package directory's wheel, with this environment's setuptools where it can, else in one that pip makes.
+
+    RETURNS (Path): The wheel.
+    RAISES (ConfigError): The build failed.
+    """
+    command = [sys.executable, "-m", "build", ".", "--wheel"]
+    if importlib.util.find_spec("setuptools") and Version(installed_version("setuptools")) >= Version("70.1"):
+        command.append("--no-isolation")  # builds wheels by itself, and needs no network
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    wheels = list((project / "dist").glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise ConfigError(f"Building the wheel in {project} failed:\n{said}")
+    return wheels[0]
+
+
+def student_result(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): What `evaluation.json` says of the system under test."""
+    found: dict[str, Any] = evaluation["results"][0]
+    return found
+
+
+def performance(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The figures against gold for `meta.json`, named as spaCy names them."""
+    student = student_result(evaluation)
+    prefix = "ents" if evaluation["task"] == "ner" else "cats"
+    names = {"micro_f1": "micro_f", "macro_f1": "macro_f", "precision": "micro_p", "recall": "micro_r"}
+    if prefix == "ents":
+        names = {"micro_f1": "f", "precision": "p", "recall": "r"}
+    found = {f"{prefix}_{short}": round(student["scores"][long]["value"], 4) for long, short in names.items()}
+    if evaluation["exclusive"] and prefix == "cats":
+        found["cats_accuracy"] = round(student["scores"]["accuracy"]["value"], 4)
+    found[f"{prefix}_f_per_type"] = {
+        score["label"]: {key: round(score[full], 4) for key, full in (("p", "precision"), ("r", "recall"), ("f", "f1"))}
+        for score in student["labels"]
+        if score["support"]
+    }
+    if student["words_per_s"]:
+        found["speed"] = round(student["words_per_s"], 1)
+    return found
+
+
+def teacher_of(evaluation: Mapping[str, Any] | None) -> str | None:
+    """RETURNS (Optional[str]): The teacher's model, as it named itself."""
+    for result in (evaluation or {}).get("results", ()):
+        if result["name"] == "teacher":
+            return str(result["model"]) if result["model"] else None
+    return None
+
+
+def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+    """RETURNS (str): One sentence on what the pipeline does."""
+    labels = [label for found in meta["labels"].values() for label in found]
+    shown = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
+    what = "Finds" if any(name.endswith("ner") for name in meta["labels"]) else "Sorts texts into"
+    teacher = teacher_of(evaluation)
+    return f"{what} {shown}. Distilled from {teacher or 'a language model'}."
+
+
+def card(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+    """RETURNS (str): The model card, in Markdown."""
+    environment = Environment(
+        loader=PackageLoader("spacy_distill.release"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
+    return environment.get_template("card.md.jinja").render(
+        meta=meta, evaluation=evaluation, package=f"{meta['lang']}_{meta['name']}"
+    )
+
+
+def read_evaluation(path: Path, model_sha256: str) -> dict[str, Any]:
+    """Read `evaluation.json` and make sure that it is about the model at hand.
+
+    model_sha256 (str): See `sha256_of`.
+    RAISES (StageError): No such file, or it is about another model.
+    RAISES (InputError): It is no evaluation.
+    """
+    if not path.is_file():
+        raise StageError(f"{path} does not exist. Run `spacy-distill evaluate` first.")
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+        digests = student_result(found)["files"].values()
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(f"{path} is not what `spacy-distill evaluate` writes.") from error
+    if model_sha256 not in digests:
+        raise StageError(
+            f"{path} is about another model than the one to be released. Run `spacy-distill evaluate` again."
+        )
+    return found

@@ -1,0 +1,180 @@
+"""`spacy_distill.NER.v1`: entities quoted by a teacher, for spaCy-llm's `llm_ner`."""
+
+import json
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from spacy.tokens import Doc
+
+from ..docs import SPANS_KEY
+from ..errors import ConfigError
+from ..teacher.types import Prompt, Reply
+from ..texts import check_labels, suggestion
+from ..types import Span, Status
+from .alignment import Mentions, Quote, Tokens, Unaligned, align_quotes, align_spans, without_overlaps
+from .base import Task
+from .entity_parsing import parse_entities
+from .names import Names
+from .replies import probability_of
+from .templating import cut_template, read_examples
+
+TEMPLATES = {"instruct": "ner.jinja"}
+
+
+class NERTask(Task):
+    """Entities: the teacher quotes them, and every mention of a quote is marked.
+
+    Sets `doc.ents` (no overlaps: longer entities win, then surer ones) and `doc.spans["teacher"]` (every mention of
+    every quote, with scores in `attrs["scores"]`) where the reply could be read, and leaves them alone elsewhere.
+    Quotes that mark nothing are noted under `unaligned`, each with its reason.
+
+    A span's score is the probability of its quote and label as the model wrote them: exp of the sum, not of the mean,
+    of their tokens' log-probabilities. The sum is a probability whatever the number of tokens; and as the later tokens
+    of a copied quote are near certain, long quotes lose little by it.
+
+    labels (Sequence[str]): The labels on offer.
+    definitions (Optional[Mapping[str, str]]): Label to what it means, for the prompt.
+    examples (Union[str, Sequence[Mapping[str, Any]], None]): Texts with their answers,
+        `{"text", "entities": [{"text", "label"}, ...]}`; or the path of a file of them.
+    template (str): "instruct", or the path of a Jinja file. A file may use `text` (exactly once), `labels` (each with
+        `name` and `definition`), `examples` (each with `text`, `entities` and `answer`, which is JSON), `instruction`,
+        `noun` and `form` (of the JSON answer). The reply may be that JSON, or lines of `LABEL: quote, quote`.
+    instruction (Optional[str]): What to do, in a sentence.
+    noun (str): What the prompt calls a text.
+    RAISES (ConfigError): Any of these cannot work.
+    """
+
+    task = "ner"
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        definitions: Optional[Mapping[str, str]] = None,
+        examples: Union[str, Sequence[Mapping[str, Any]], None] = None,
+        template: str = "instruct",
+        instruction: Optional[str] = None,
+        noun: str = "Text",
+    ) -> None:
+        self.labels = check_labels(labels)
+        for label in definitions or {}:
+            if label not in self.labels:
+                raise ConfigError(f"Unknown label {label!r} in `definitions`.{suggestion(label, self.labels)}")
+        self.names = Names({label: label for label in self.labels})
+        shown = [self._example(where, record) for where, record in read_examples(examples)]
+        self.prefix, self.suffix = cut_template(
+            template,
+            TEMPLATES,
+            {
+                "labels": [{"name": label, "definition": (definitions or {}).get(label, "")} for label in self.labels],
+                "examples": shown,
+                "instruction": instruction or "",
+                "noun": noun,
+                "form": '{"entities": [{"text": "...", "label": "..."}]}',
+            },
+        )
+        self.schema = self._schema() if template in TEMPLATES else None
+
+    def prompt(self, text: str) -> Prompt:
+        """RETURNS (Prompt): With a `schema`, unless the template is the user's."""
+        return Prompt(text, prefix=self.prefix, suffix=self.suffix, schema=self.schema)
+
+    def parse(self, doc: Doc, reply: Reply) -> Dict[str, Any]:
+        """Set `doc.ents` and `doc.spans["teacher"]` from a reply, if it can be read.
+
+        RETURNS (Dict[str, Any]): The facts to note; `unaligned` has the quotes that mark nothing.
+        """
+        tokens = Tokens(doc)
+        status, spans, unaligned = self.read(tokens, reply)
+        scores = [span.score for span in spans if span.score is not None]
+        confidence, kind = reply.meta.confidence, reply.meta.confidence_kind
+        if confidence is None and scores and len(scores) == len(spans):
+            confidence, kind = min(scores), kind or "logprob"
+        if status == "ok":
+            doc.set_ents([tokens.span(span) for span in without_overlaps(spans)], default="outside")
+            doc.spans[SPANS_KEY] = [tokens.span(span) for span in spans]
+            doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in spans]
+        facts: Dict[str, Any] = {
+            "status": status,
+            "labels": list(self.labels),
+            "confidence": confidence,
+            "confidence_kind": None if confidence is None else kind,
+            "unaligned": [{"quote": each.quote, "label": each.label, "reason": each.reason} for each in unaligned],
+        }
+        if status != "ok":
+            facts["raw"] = str(reply)
+        return facts
+
+    def read(self, tokens: Tokens, reply: Reply) -> Tuple[Status, List[Span], List[Unaligned]]:
+        """Read a reply against a text and its tokens.
+
+        RETURNS (Tuple[Status, List[Span], List[Unaligned]]): The status; every span on token boundaries, in the order
+            of the text, overlaps and all; the quotes that mark nothing.
+        """
+        meta = reply.meta
+        if meta.status in ("error", "refused"):
+            return ("error" if meta.status == "error" else "abstain"), [], []
+        if meta.spans is not None:
+            given = [Span(*span) for span in meta.spans]
+            unknown = [
+                Unaligned(tokens.text[span.start : span.end], span.label, "unknown_label")
+                for span in given
+                if span.label not in self.labels
+            ]
+            spans, unaligned = align_spans(tokens, [span for span in given if span.label in self.labels])
+        else:
+            entities = parse_entities(reply, self.names, truncated=meta.status == "truncated")
+            if entities is None:
+                return "unparsed", [], []
+            quotes = [
+                Quote(entity.quote, entity.label, probability_of(entity.places, reply, meta.tokens or ()))
+                for entity in entities
+                if entity.label is not None
+            ]
+            unknown = [Unaligned(each.quote, each.said, "unknown_label") for each in entities if each.label is None]
+            spans, unaligned = align_quotes(tokens, quotes)
+        status: Status = "unknown_label" if unknown and not (spans or unaligned) else "ok"
+        return status, spans, unaligned + unknown
+
+    def _example(self, where: str, record: Mapping[str, Any]) -> Dict[str, Any]:
+        text, entities = record.get("text"), record.get("entities")
+        if not isinstance(text, str) or not isinstance(entities, (list, tuple)):
+            raise ConfigError(f'{where}: expected {{"text": ..., "entities": [...]}}, found {dict(record)!r}.')
+        mentions = Mentions(text)
+        for entity in entities:
+            if not isinstance(entity, Mapping) or not {"text", "label"} <= set(entity):
+                raise ConfigError(f'{where}: expected entities as {{"text": ..., "label": ...}}, found {entity!r}.')
+            if entity["label"] not in self.labels:
+                hint = suggestion(str(entity["label"]), self.labels)
+                raise ConfigError(f"{where}: unknown label {entity['label']!r}.{hint}")
+            if not mentions.find(str(entity["text"])):
+                raise ConfigError(f"{where}: its text does not hold the entity {entity['text']!r}. Quote it exactly.")
+        listed = [{"text": entity["text"], "label": entity["label"]} for entity in entities]
+        return {"text": text, "entities": listed, "answer": json.dumps({"entities": listed}, ensure_ascii=False)}
+
+    def _schema(self) -> Dict[str, Any]:
+        entity = {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "label": {"type": "string", "enum": list(self.labels)}},
+            "required": ["text", "label"],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "object",
+            "properties": {"entities": {"type": "array", "items": entity}},
+            "required": ["entities"],
+            "additionalProperties": False,
+        }
+
+
+def make_ner_task(
+    labels: List[str],
+    definitions: Optional[Dict[str, str]] = None,
+    examples: Optional[Union[str, List[Dict[str, Any]]]] = None,
+    template: str = "instruct",
+    instruction: Optional[str] = None,
+    noun: str = "Text",
+) -> NERTask:
+    """Make the task `spacy_distill.NER.v1`. The settings are those of `NERTask`."""
+    return NERTask(
+        labels, definitions=definitions, examples=examples, template=template, instruction=instruction, noun=noun
+    )

@@ -1,0 +1,85 @@
+"""What any reply may hold: JSON among prose, and the probabilities of its tokens."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_BRACKET = re.compile(r"[{\[]")
+_DECODER = json.JSONDecoder()
+_MAX_BRACKETS = 200  # A reply with more than these that are not JSON inside each other is not worth the search.
+
+
+def without_thinking(reply: str) -> str:
+    """RETURNS (str): The reply with what a reasoning model thinks aloud (up to `</think>`) blanked out, as long as it
+    was; blank altogether if it never stopped thinking."""
+    end = reply.rfind("</think>")
+    if end >= 0:
+        end += len("</think>")
+    elif reply.lstrip().startswith("<think>"):
+        end = len(reply)
+    return " " * max(end, 0) + reply[max(end, 0) :]
+
+
+def json_values(reply: str) -> Iterator[tuple[int, int, Any]]:
+    """YIELDS (Tuple[int, int, Any]): Start, end and value of each JSON object or list in a reply. Prose and code fences
+    around it do not matter."""
+    position = 0
+    for _ in range(_MAX_BRACKETS):
+        match = _BRACKET.search(reply, position)
+        if match is None:
+            return
+        try:
+            value, position = _DECODER.raw_decode(reply, match.start())
+        except (ValueError, RecursionError):
+            position = match.end()
+        else:
+            yield match.start(), position, value
+
+
+def place_of(value: str, reply: str, start: int = 0) -> tuple[int, int] | None:
+    """RETURNS (Optional[Tuple[int, int]]): Where a JSON string's content stands in a reply, as a value and not as a
+    key; None if it is written in another way."""
+    for written in (json.dumps(value, ensure_ascii=False), json.dumps(value)):
+        match = re.compile(rf"[:\[,]\s*\"({re.escape(written[1:-1])})\"").search(reply, start)
+        if match:
+            return match.span(1)
+    return None
+
+
+def probability_of(places: Sequence[tuple[int, int]], reply: str, tokens: Sequence[tuple[str, float]]) -> float | None:
+    """The probability that the model gave to what stands at some places of its reply: exp of the sum of the
+    log-probabilities of every token that overlaps them.
+
+    RETURNS (Optional[float]): 0 to 1; None if the tokens do not spell the reply.
+    """
+    spelled = "".join(token for token, _ in tokens)
+    shift = spelled.find(reply)
+    if not places or shift < 0:
+        return None
+    total, position = 0.0, -shift
+    for token, logprob in tokens:
+        end = position + len(token)
+        if any(position < stop and start < end for start, stop in places):
+            total += logprob
+        position = end
+    return min(1.0, math.exp(total))
+
+
+def share(value: Any) -> float | None:
+    """Read a confidence as models write it: 0.9, 90, "90 %".
+
+    RETURNS (Optional[float]): 0 to 1; None if it is no such figure.
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value.strip().rstrip("%")) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return None
+    if number > 1.0 or (isinstance(value, str) and "%" in value):
+        number /= 100.0
+    return number if 0.0 <= number <= 1.0 else None

@@ -1,0 +1,184 @@
+"""The wire format of `/chat/completions`: a prompt to a request body, whatever a server sends to a reply or a failure.
+
+Pure functions. Nothing a server says reaches a failure's reason but a short code: servers quote keys and documents.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NamedTuple
+
+from .types import Prompt, Reply, ReplyMeta
+
+Structured = Literal["json_schema", "json_object", "none"]
+"""How a server is asked to keep to a prompt's JSON schema: `json_schema`, it is sent along and enforced;
+`json_object`, any JSON; `none`, the prompt alone has to do."""
+
+_WORTH_RETRYING = {408, 409, 425, 429}
+_FILTERED = ("content_filter", "content_policy_violation")
+_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+_CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
+
+
+class Features(NamedTuple):
+    """What is asked of a server beyond text, and what not every server takes."""
+
+    structured: Structured
+    logprobs: bool
+
+
+def ladder(structured: Structured, logprobs: bool) -> tuple[Features, ...]:
+    """RETURNS (Tuple[Features, ...]): What to ask for, from everything wanted down to nothing: a form is given up
+    only after log-probabilities alone did not help."""
+    forms: tuple[Structured, ...] = ("json_schema", "json_object", "none")
+    forms = forms[forms.index(structured) :]
+    return tuple(Features(form, tokens) for form in forms for tokens in ((True, False) if logprobs else (False,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no reply.
+
+    reason (str): For the ledger and for people; never a key, never a document's text.
+    status (int): The HTTP status; 0 if there was none.
+    retry (bool): Asking again may help.
+    wait_s (Optional[float]): How long the server asked to be left alone, in seconds.
+    no_credit (bool): The account is empty: no text can be answered.
+    """
+
+    reason: str
+    status: int = 0
+    retry: bool = True
+    wait_s: float | None = None
+    no_credit: bool = False
+
+
+def request_body(prompt: Prompt, model: str, features: Features, params: Mapping[str, Any]) -> bytes:
+    """Write a request.
+
+    params (Mapping[str, Any]): `system`, `temperature` and `max_tokens`, left to the server where None; `extra`, fields
+        that win over every other.
+    RETURNS (bytes): JSON.
+    """
+    system, extra = params["system"], params["extra"]
+    messages = [{"role": "system", "content": system}] if system else []
+    body: dict[str, Any] = {"model": model, "messages": [*messages, {"role": "user", "content": str(prompt)}]}
+    for name in ("temperature", "max_tokens"):
+        if params[name] is not None:
+            body[name] = params[name]
+    if features.logprobs:
+        body["logprobs"] = True
+    if features.structured == "json_object":
+        body["response_format"] = {"type": "json_object"}
+    elif features.structured == "json_schema":
+        schema = {"name": "reply", "strict": True, "schema": prompt.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return json.dumps({**body, **extra}).encode("ascii")
+
+
+def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
+    """Read what a server sent.
+
+    status (int): The HTTP status.
+    headers (Mapping[str, str]): The response's headers; names in any case, if the mapping takes them so.
+    body (bytes): The response's body, whole.
+    RETURNS (Union[Reply, Failure]): The reply, refused and truncated ones included; or why there is none.
+    """
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        data = None
+    error = data.get("error") if isinstance(data, dict) else None
+    if status == 200 and error:
+        code = error.get("code") if isinstance(error, dict) else None
+        inner = code if isinstance(code, int) and 400 <= code < 600 else 500
+        return _failure(inner, headers, error, f"HTTP 200 with an error{_code(error)}")
+    if status != 200:
+        return _failure(status, headers, error, f"HTTP {status}{_code(error)}")
+    if not isinstance(data, dict):
+        return Failure("HTTP 200, but its body is not a JSON object", status)
+    return _reply(data)
+
+
+def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -> Reply | Failure:
+    code = error.get("code") or error.get("type") if isinstance(error, dict) else None
+    if code in _FILTERED:
+        return Reply("", ReplyMeta(status="refused"))
+    no_credit = code in _NO_CREDIT or status == 402
+    retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
+    return Failure(reason, status, retry, retry_after_s(headers), no_credit)
+
+
+def _code(error: Any) -> str:
+    """Error codes are words joined by underscores; anything else may be a quotation."""
+    if isinstance(error, dict):
+        for code in (error.get("code"), error.get("type")):
+            if isinstance(code, str) and len(code) <= 40 and "_" in code and _CODE.fullmatch(code):
+                return f" ({code})"
+    return ""
+
+
+def _reply(data: Mapping[str, Any]) -> Reply | Failure:
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return Failure("HTTP 200 without choices", 200)
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return Failure("HTTP 200 with a choice that has no message", 200)
+    content, refusal, finish = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    refused = bool(refusal) or finish == "content_filter"
+    if finish == "error" or not (isinstance(content, str) or refused or finish == "length"):
+        return Failure("HTTP 200 with a message that has no content", 200)
+    usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    meta = ReplyMeta(
+        status="refused" if refused else "truncated" if finish == "length" else "ok",
+        tokens=_tokens(choice.get("logprobs")),
+        model=data.get("model") if isinstance(data.get("model"), str) else None,
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        reply_tokens=_count(usage, "completion_tokens"),
+    )
+    return Reply(_whole(str(content or refusal or "")), meta)
+
+
+def _tokens(logprobs: Any) -> list[tuple[str, float]] | None:
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    try:
+        return [(_whole(item["token"]), float(item["logprob"])) for item in content] if content else None
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return None
+
+
+def _count(usage: Any, name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) else None
+
+
+def _whole(text: str) -> str:
+    """Half a surrogate pair, as JSON can smuggle it in, can be stored nowhere: it becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """RETURNS (Optional[float]): The seconds a server asks to wait (`Retry-After`, RFC 9110: seconds or a date;
+    `retry-after-ms`, as OpenAI sends it); None if it does not, or not in a form we know."""
+    exact, wait = headers.get("retry-after-ms"), headers.get("Retry-After")
+    try:
+        if exact is not None:
+            return max(0.0, float(exact) / 1000)
+        if wait is None:
+            return None
+        return max(0.0, float(wait))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(wait or "").timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,200 @@
+"""Labels and raw replies that were made elsewhere, served as a model's answers."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..errors import InputError
+from ..texts import read_records
+from ..types import ConfidenceKind
+from .base import Request, TeacherModel
+from .types import Reply, ReplyMeta
+
+logger = logging.getLogger("spacy_distill")
+
+_Span = Tuple[int, int, str, Optional[float]]
+
+
+class Recorded(TeacherModel):
+    """Answers a prompt with what a file has for the prompt's text.
+
+    A record holds a label, a list of labels, or a list of `[start, end, label]` with half-open character offsets; or,
+    in `reply_field`, a model's raw reply, for the task to parse. A label that is null or missing is a reply that
+    nobody could read, which the task counts as "unparsed". A text that the file does not have gets the status
+    "error". Where a text occurs several times, its first record counts.
+
+    path (Path): JSONL, CSV, TSV or Parquet; read when the first prompt comes.
+    reply_field (Optional[str]): Where raw replies stand. With it, labels are not looked at.
+    label_field (str): Where labels stand.
+    confidence_field (Optional[str]): Where the source's own confidence stands, 0 to 1.
+    confidence_kind (ConfidenceKind): What that confidence is.
+    logprob_field (Optional[str]): Where log-probabilities stand: one for a label, or one for each span.
+    text_field (str): Where texts stand.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        reply_field: Optional[str] = None,
+        label_field: str = "llm",
+        confidence_field: Optional[str] = None,
+        confidence_kind: ConfidenceKind = "verbalised",
+        logprob_field: Optional[str] = None,
+        text_field: str = "text",
+    ) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._answer_field = reply_field or label_field
+        self._reads_replies = reply_field is not None
+        self._confidence_field = confidence_field
+        self._confidence_kind: ConfidenceKind = confidence_kind
+        self._logprob_field = logprob_field
+        self._text_field = text_field
+        self._replies: Optional[Dict[str, Reply]] = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def endpoint(self) -> str:
+        return "recorded"
+
+    @property
+    def params(self) -> Dict[str, Any]:
+        return {"field": self._answer_field}
+
+    def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
+        if self._replies is None:
+            self._replies = self._read()
+        missing = Reply("", ReplyMeta(status="error", error="no reply recorded for this text", model=self.name))
+        for request in requests:
+            yield request, self._replies.get(request.prompt.text, missing)
+
+    def _read(self) -> Dict[str, Reply]:
+        """RETURNS (Dict[str, Reply]): Text to reply.
+
+        RAISES (InputError): A record without text, labels of another form, or a field that no record has.
+        """
+        replies: Dict[str, Reply] = {}
+        conflicts = 0
+        fields: Dict[str, None] = {}
+        for where, record in read_records(self.path):
+            fields.update(dict.fromkeys(record))
+            text = record.get(self._text_field)
+            if not isinstance(text, str):
+                raise InputError(f"{where} has no text in {self._text_field!r}. Name the field in `text_field`.")
+            reply = self._reply(where, record)
+            first = replies.setdefault(text, reply)
+            conflicts += (str(first), first.meta.spans) != (str(reply), reply.meta.spans)
+        for field in (self._answer_field, self._confidence_field, self._logprob_field):
+            if field is not None and field not in fields:
+                found = ", ".join(map(repr, fields)) or "nothing"
+                raise InputError(f"{self.path}: no record has the field {field!r} (they have: {found}).")
+        if conflicts:
+            logger.warning(
+                "%s: %d records repeat a text with another answer; the first one counts.", self.path, conflicts
+            )
+        return replies
+
+    def _reply(self, where: str, record: Mapping[str, Any]) -> Reply:
+        answer = record.get(self._answer_field)
+        confidence, kind = self._confidence(where, record)
+        if answer is None:
+            return Reply("", ReplyMeta(model=self.name))
+        text, spans = "", None
+        if self._reads_replies and isinstance(answer, str):
+            text = answer
+        elif isinstance(answer, str):
+            text = json.dumps({"label": answer}, ensure_ascii=False)
+        elif isinstance(answer, (list, tuple)) and not self._reads_replies:
+            if all(isinstance(item, str) for item in answer):
+                text = json.dumps({"labels": list(answer)}, ensure_ascii=False)
+            if not text or not answer:  # An empty list is an answer to either question.
+                spans = self._spans(where, record, answer)
+        else:
+            expected = (
+                "a raw reply" if self._reads_replies else "a label, a list of labels, or a list of [start, end, label]"
+            )
+            raise InputError(f"{where}: expected {expected} in {self._answer_field!r}, found {answer!r}.")
+        meta = ReplyMeta(model=self.name, confidence=confidence, confidence_kind=kind, spans=spans)
+        return Reply(text, meta)
+
+    def _confidence(self, where: str, record: Mapping[str, Any]) -> Tuple[Optional[float], Optional[ConfidenceKind]]:
+        logprob = record.get(self._logprob_field) if self._logprob_field else None
+        if logprob is not None and not isinstance(logprob, (list, tuple)):
+            return _probability(where, logprob), "logprob"
+        found = record.get(self._confidence_field) if self._confidence_field else None
+        if found is None:
+            return None, None
+        confidence = _number(where, found)
+        if not 0.0 <= confidence <= 1.0:
+            raise InputError(f"{where}: expected a confidence from 0 to 1, found {found!r}.")
+        return confidence, self._confidence_kind
+
+    def _spans(self, where: str, record: Mapping[str, Any], answer: Any) -> List[_Span]:
+        length = len(record[self._text_field])
+        logprobs = record.get(self._logprob_field) if self._logprob_field else None
+        if logprobs is None:
+            logprobs = [None] * len(answer)
+        if not isinstance(logprobs, (list, tuple)) or len(logprobs) != len(answer):
+            raise InputError(
+                f"{where}: expected as many log-probabilities in {self._logprob_field!r} as there are spans,"
+                f" {len(answer)}; found {logprobs!r}."
+            )
+        spans: List[_Span] = []
+        for item, logprob in zip(answer, logprobs, strict=True):
+            if isinstance(item, Mapping):
+                item = (item.get("start"), item.get("end"), item.get("label"))
+            start, end, label = item if isinstance(item, (list, tuple)) and len(item) == 3 else (None, None, None)
+            if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
+                raise InputError(f"{where}: expected [start, end, label] in {self._answer_field!r}, found {item!r}.")
+            if not 0 <= start < end <= length:
+                raise InputError(f"{where}: {start}-{end} lies outside its text of {length} characters.")
+            spans.append((start, end, label, None if logprob is None else _probability(where, logprob)))
+        return spans
+
+
+def _number(where: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise InputError(f"{where}: expected a number, found {value!r}.")
+    return number
+
+
+def _probability(where: str, logprob: Any) -> float:
+    number = _number(where, logprob)
+    if number > 0.0:
+        raise InputError(f"{where}: expected a log-probability, which is 0 or less, found {logprob!r}.")
+    return math.exp(number)
+
+
+def make_recorded(
+    path: Path,
+    reply_field: Optional[str] = None,
+    label_field: str = "llm",
+    confidence_field: Optional[str] = None,
+    confidence_kind: ConfidenceKind = "verbalised",
+    logprob_field: Optional[str] = None,
+    text_field: str = "text",
+) -> Recorded:
+    """Make `spacy_distill.Recorded.v1`. See `Recorded` for the settings.
+
+    RETURNS (Recorded): The model. The file is not read yet.
+    """
+    return Recorded(
+        path,
+        reply_field=reply_field,
+        label_field=label_field,
+        confidence_field=confidence_field,
+        confidence_kind=confidence_kind,
+        logprob_field=logprob_field,
+        text_field=text_field,
+    )

@@ -1,0 +1,178 @@
+"""HTTP from a thread of its own: an event loop and a session, for callers with or without a loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+_CLOSING_S = 5.0
+_CONNECTING_S = 15.0
+
+
+class Unreachable(Exception):
+    """No connection: nobody listens there, the name is unknown, or its certificate is not valid."""
+
+
+class Broken(Exception):
+    """A connection that broke, or took too long, before the response was whole. The message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response.
+
+    status (int): HTTP status.
+    headers (Mapping[str, str]): Names in any case.
+    body (bytes): As it was sent, decompressed.
+    latency_s (float): Seconds from the request to the last byte.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    latency_s: float
+
+
+def is_loopback(url: str) -> bool:
+    """RETURNS (bool): True if the URL names this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def proxy_for(url: str) -> str | None:
+    """RETURNS (Optional[str]): The proxy that the environment names for a URL; never one for this machine itself."""
+    parts = urlsplit(url)
+    if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+class Transport:
+    """One daemon thread with an event loop and one HTTP session with kept-alive connections.
+
+    url (str): Where every request goes.
+    headers (Mapping[str, str]): Sent with every request.
+    connections (int): How many at a time, at most.
+    timeout_s (float): For one request, from the first byte sent to the last received.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int, timeout_s: float) -> None:
+        self.url = url
+        self.pid = os.getpid()
+        self._headers = dict(headers)
+        self._connections = connections
+        self._free = asyncio.Semaphore(connections)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECTING_S)
+        self._session: aiohttp.ClientSession | None = None
+        self._inbox: deque[Callable[[], object]] = deque()
+        self._awake = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="spacy-distill-http", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    @property
+    def closed(self) -> bool:
+        """RETURNS (bool): True once the thread has ended."""
+        return self._loop.is_closed() or not self._thread.is_alive()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have a function called in the loop's thread, soon. Calls that come close together wake the loop once."""
+        self._inbox.append(function)
+        if not self._awake:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._read_inbox)
+
+    def _read_inbox(self) -> None:
+        self._awake = False
+        while self._inbox:
+            self._inbox.popleft()()
+
+    def run(self, coroutine: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        """Run a coroutine in the loop's thread, and wait for its end."""
+        if self.closed:
+            coroutine.close()
+            return
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
+
+    async def post(self, body: Callable[[], bytes]) -> Response:
+        """Send a JSON body as soon as a connection is free. To be awaited in the loop's thread.
+
+        body (Callable[[], bytes]): Makes the body, at the moment when it can be sent.
+        RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
+        RAISES (Unreachable, Broken): There is no whole response.
+        """
+        try:
+            async with self._free:
+                start_s = time.perf_counter()
+                async with self._opened().post(self.url, data=body(), allow_redirects=False) as response:
+                    content = await response.read()
+                latency_s = round(time.perf_counter() - start_s, 4)
+            return Response(response.status, response.headers, content, latency_s)
+        except aiohttp.ConnectionTimeoutError:
+            raise Unreachable(f"no connection within {_CONNECTING_S:g} s") from None
+        except asyncio.TimeoutError:
+            raise Broken(f"no whole response within {self._timeout.total:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"no connection ({_reason(error)})") from None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise Broken(f"the connection broke ({type(error).__name__})") from None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections),
+                headers=self._headers,
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=proxy_for(self.url),
+            )
+        return self._session
+
+    def close(self) -> None:
+        """Close every connection and end the thread."""
+        if self.pid != os.getpid() or self.closed:
+            return
+        self._loop.call_soon_threadsafe(self._begin_closing)
+        if threading.current_thread() is not self._thread:  # The garbage collector may call from any thread.
+            self._thread.join(_CLOSING_S)
+
+    def _begin_closing(self) -> None:
+        asyncio.ensure_future(self._close()).add_done_callback(lambda _: self._loop.stop())
+
+    async def _close(self) -> None:
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "nothing is known by that name"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not valid"
+    code = error.os_error.errno
+    return os.strerror(code) if code and code > 0 else type(error.os_error).__name__

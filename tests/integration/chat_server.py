@@ -1,0 +1,215 @@
+"""A real HTTP server on loopback that behaves like an OpenAI-compatible endpoint, and misbehaves on request.
+
+As a script it serves until killed, and prints its port: `python tests/integration/chat_server.py --latency-s 0.1`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that arrived. `nth` counts the requests with the same prompt, from 1."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+    nth: int
+    time_s: float
+
+    @property
+    def prompt(self) -> str:
+        return str(self.body["messages"][-1]["content"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to send. `hang`: nothing, ever. `reset`: the connection is torn down. `cut`: half the body, then the end."""
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hang: bool = False
+    reset: bool = False
+    cut: bool = False
+
+
+def completion(content: str | None, *, finish: str = "stop", logprobs: bool = False, **message: Any) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): A response's body as OpenAI documents it; one token a word, each with p = 1/2."""
+    choice: dict[str, Any] = {
+        "index": 0,
+        "finish_reason": finish,
+        "message": {"role": "assistant", "content": content, **message},
+    }
+    if logprobs:
+        tokens = (content or "").replace(" ", "\x00 ").split("\x00")
+        choice["logprobs"] = {"content": [{"token": token, "logprob": -0.6931471805599453} for token in tokens]}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "loopback-1",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24},
+    }
+
+
+def last_word(prompt: str) -> str:
+    """RETURNS (str): What the server says to a prompt unless told otherwise: its last word, lower case."""
+    return (prompt.split() or [""])[-1].lower()
+
+
+class ChatServer:
+    """The server, in a thread of its own.
+
+    latency_s (float): How long it thinks.
+    behave (Optional[Callable]): What to do about a request; None, or an answer of None, is to answer it well.
+    refuse (Set[str]): Fields of a request ("logprobs") or forms of `response_format` that get a 400.
+    seen (List[Seen]): Every request that arrived.
+    answered (int): Good answers that were handed to the network.
+    most_in_flight (int): The most requests there ever were at a time.
+    """
+
+    def __init__(self, latency_s: float = 0.0, behave: Callable[[Seen], Answer | None] | None = None) -> None:
+        self.latency_s = latency_s
+        self.behave = behave
+        self.refuse: set[str] = set()
+        self.seen: list[Seen] = []
+        self.answered = 0
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._times: dict[str, int] = {}
+        self._loop = asyncio.new_event_loop()
+        self._connections: set[_Connection] = set()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        started = threading.Event()
+        self._loop.call_soon(started.set)
+        self._server = self._loop.run_until_complete(
+            self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
+        )
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._thread.start()
+        started.wait(5)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    def close(self) -> None:
+        def stop() -> None:
+            self._server.close()
+            for connection in list(self._connections):
+                connection.transport.abort()
+            self._loop.call_soon(self._loop.stop)
+
+        self._loop.call_soon_threadsafe(stop)
+        self._thread.join(5)
+
+    def prompts(self) -> list[str]:
+        return [seen.prompt for seen in self.seen]
+
+    def receive(self, path: str, headers: Mapping[str, str], raw: bytes) -> Answer:
+        body = json.loads(raw)
+        prompt = str(body["messages"][-1]["content"])
+        self._times[prompt] = self._times.get(prompt, 0) + 1
+        seen = Seen(path, headers, body, self._times[prompt], time.monotonic())
+        self.seen.append(seen)
+        answer = self.behave(seen) if self.behave else None
+        if answer is not None:
+            return answer
+        form = (body.get("response_format") or {}).get("type")
+        refused = (
+            form if form in self.refuse else "logprobs" if "logprobs" in body and "logprobs" in self.refuse else None
+        )
+        if refused is not None:
+            return Answer(400, {"error": {"message": f"{refused}: unknown", "type": "invalid_request_error"}})
+        content = last_word(prompt)
+        if form == "json_schema":
+            name = next(iter(body["response_format"]["json_schema"]["schema"]["properties"]))
+            content = json.dumps({name: content})
+        return Answer(200, completion(content, logprobs=bool(body.get("logprobs"))))
+
+
+class _Connection(asyncio.Protocol):
+    transport: asyncio.Transport
+
+    def __init__(self, server: ChatServer) -> None:
+        self.server = server
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.server._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        first, *lines = self.buffer[:end].decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        stop = end + 4 + int(headers.get("content-length", 0))
+        if len(self.buffer) < stop:
+            return
+        raw, self.buffer = self.buffer[end + 4 : stop], self.buffer[stop:]
+        server = self.server
+        server._in_flight += 1
+        server.most_in_flight = max(server.most_in_flight, server._in_flight)
+        answer = server.receive(first.split()[1], headers, raw)
+        server._loop.call_later(server.latency_s, self.send, answer)
+
+    def send(self, answer: Answer) -> None:
+        self.server._in_flight -= 1
+        if answer.hang or self.transport.is_closing():
+            return
+        if answer.reset:
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
+            return
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        whole = f"HTTP/1.1 {answer.status} X\r\n{head}\r\n".encode("latin-1") + body
+        if answer.cut:
+            self.transport.write(whole[: len(whole) - len(body) // 2])
+            self.transport.close()
+            return
+        self.transport.write(whole)
+        self.server.answered += answer.status == 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--latency-s", type=float, default=0.1)
+    server = ChatServer(parser.parse_args().latency_s)
+    server.seen = _Nothing()
+    print(json.dumps({"port": server.port}), flush=True)
+    server._thread.join()
+
+
+class _Nothing(list[Seen]):
+    """A long-running server keeps no requests."""
+
+    def append(self, seen: Seen) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""`Chat` when things go wrong: every failure is one prompt's failure, and nothing that was paid is lost."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import Answer, ChatServer, Seen, completion
+from test_chat import MakeChat, ask, prompts
+
+from spacy_distill.errors import TeacherError
+from spacy_distill.teacher import chat as chat_module
+from spacy_distill.teacher.chat import Chat
+from spacy_distill.teacher.ledger import Ledger
+from spacy_distill.teacher.types import Prompt
+
+PASSING = {
+    "429": Answer(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+    "429 with Retry-After": Answer(429, b"busy", {"Retry-After": "0"}),
+    "408": Answer(408, b""),
+    "500": Answer(500, b"oops"),
+    "503": Answer(503, {"error": {"message": "overloaded"}}),
+    "no answer": Answer(hang=True),
+    "connection reset": Answer(reset=True),
+    "connection cut in mid-body": Answer(200, completion("x" * 500), cut=True),
+    "half a JSON": Answer(200, json.dumps(completion("x")).encode()[:40]),
+    "no choices": Answer(200, {**completion("x"), "choices": []}),
+    "no content": Answer(200, completion(None)),
+    "200 with an error": Answer(200, {"error": {"message": "upstream died", "code": 502}}),
+}
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_module, "_FIRST_PAUSE_S", 0.02)
+
+
+def once(fault: Answer) -> Callable[[Seen], Answer | None]:
+    return lambda seen: fault if seen.nth == 1 and seen.prompt.endswith(("w1", "w3")) else None
+
+
+def always(fault: Answer) -> Callable[[Seen], Answer | None]:
+    return lambda seen: fault if seen.prompt.endswith(("w1", "w3")) else None
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_passing_fault_is_tried_again(make_chat: MakeChat, server: ChatServer, fault: str) -> None:
+    server.behave = once(PASSING[fault])
+    assert ask(make_chat(timeout_s=0.5), prompts(5)) == [f"w{number}" for number in range(5)]
+    assert sorted(seen.nth for seen in server.seen) == [1, 1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_lasting_fault_is_its_own_texts_failure(
+    make_chat: MakeChat, server: ChatServer, tmp_path: Path, fault: str
+) -> None:
+    server.behave = always(PASSING[fault])
+    ledger = tmp_path / "ledger.sqlite"
+    replies = ask(make_chat(timeout_s=0.3, max_tries=2, ledger=ledger), prompts(5))
+    assert [reply.meta.status for reply in replies] == ["ok", "error", "ok", "error", "ok"]
+    assert all("(tried 2 times)" in str(replies[index].meta.error) for index in (1, 3))
+    assert len(server.seen) == 7
+    server.behave = None
+    assert ask(make_chat(ledger=ledger), prompts(5)) == [f"w{number}" for number in range(5)]
+    assert len(server.seen) == 9  # What was paid is not asked again, what failed is.
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 301])
+def test_a_refused_text_is_not_asked_again(make_chat: MakeChat, server: ChatServer, status: int) -> None:
+    server.behave = always(Answer(status, {"error": {"message": "no", "type": "invalid_request_error"}}))
+    replies = ask(make_chat(max_in_flight=1, logprobs=False), prompts(5))
+    assert [reply.meta.status for reply in replies] == ["ok", "error", "ok", "error", "ok"]
+    assert replies[1].meta.error == f"HTTP {status} (invalid_request_error)"
+    assert len(server.seen) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "text"),
+    [
+        (Answer(200, completion("half an ans", finish="length")), "truncated", "half an ans"),
+        (Answer(200, completion(None, refusal="I cannot.")), "refused", "I cannot."),
+        (Answer(200, completion("", finish="content_filter")), "refused", ""),
+        (Answer(400, {"error": {"message": "filtered", "code": "content_filter"}}), "refused", ""),
+    ],
+)
+def test_refusals_and_cut_replies_are_kept_as_such(
+    make_chat: MakeChat, server: ChatServer, tmp_path: Path, answer: Answer, status: str, text: str
+) -> None:
+    server.behave = always(answer)
+    for _ in range(2):
+        replies = ask(make_chat(ledger=tmp_path / "ledger.sqlite"), prompts(3))
+        assert [reply.meta.status for reply in replies] == ["ok", status, "ok"]
+        assert replies[1] == text
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize(("header", "value"), [("Retry-After", "1"), ("retry-after-ms", "600")])
+def test_the_servers_wish_to_wait_is_respected(
+    make_chat: MakeChat, server: ChatServer, header: str, value: str
+) -> None:
+    server.behave = once(Answer(429, b"", {header: value}))
+    ask(make_chat(), prompts(2))
+    first, second = (seen.time_s for seen in server.seen if seen.prompt.endswith("w1"))
+    assert second - first >= 0.6
+
+
+def test_a_server_that_asks_to_come_back_tomorrow_is_not_waited_for(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = always(Answer(429, b"", {"Retry-After": "86400"}))
+    start = time.perf_counter()
+    replies = ask(make_chat(), prompts(2))
+    assert time.perf_counter() - start < 5
+    assert replies[1].meta.error == "HTTP 429, asks to wait 86400 s"
+
+
+def test_pauses_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_module, "_FIRST_PAUSE_S", 0.5)
+    for tries, low, high in ((1, 0.25, 0.5), (2, 0.5, 1.0), (4, 2.0, 4.0), (50, 15.0, 30.0)):
+        pauses = {chat_module._pause_s(tries, None) for _ in range(50)}
+        assert len(pauses) > 40
+        assert low <= min(pauses) <= max(pauses) <= high
+    assert 7.0 <= chat_module._pause_s(1, 7.0) <= 7.5
+
+
+@pytest.mark.parametrize(
+    ("status", "settings", "remedy"),
+    [
+        (401, {}, "`key_env`"),
+        (401, {"key_env": "TEACHER_KEY"}, "TEACHER_KEY"),
+        (403, {"key_env": "TEACHER_KEY"}, "TEACHER_KEY"),
+        (404, {}, "no model 'loopback-1'"),
+        (402, {}, "no credit"),
+    ],
+)
+def test_a_teacher_that_cannot_be_used_says_so_at_once(
+    make_chat: MakeChat,
+    server: ChatServer,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    settings: dict[str, Any],
+    remedy: str,
+) -> None:
+    monkeypatch.setenv("TEACHER_KEY", "sk-canary")
+    server.behave = lambda seen: Answer(status, {"error": {"message": "Incorrect API key provided: sk-canary"}})
+    with pytest.raises(TeacherError) as caught:
+        ask(make_chat(**settings), prompts(100))
+    assert server.url in str(caught.value)
+    assert remedy in str(caught.value)
+    assert "sk-canary" not in str(caught.value)
+    assert len(server.seen) <= 16  # Twice as many as are in flight.
+
+
+def test_an_account_that_runs_empty_stops_the_run_and_keeps_what_was_paid(
+    make_chat: MakeChat, server: ChatServer, tmp_path: Path
+) -> None:
+    empty = Answer(429, {"error": {"message": "x", "code": "insufficient_quota"}})
+    server.behave = lambda seen: empty if len(server.seen) > 30 else None
+    with pytest.raises(TeacherError, match=r"no credit left\. Every reply so far is kept"):
+        ask(make_chat(ledger=tmp_path / "ledger.sqlite"), prompts(100))
+    assert Ledger(tmp_path / "ledger.sqlite").counts()["ok"] == 30
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        chat = Chat("m", url)
+        with pytest.raises(TeacherError, match=r"Connection refused.*Is the server running") as caught:
+            ask(chat, prompts(10))
+        assert url in str(caught.value)
+        chat.close()
+    chat = Chat("m", "http://nowhere.invalid/v1")
+    with pytest.raises(TeacherError, match="nothing is known by that name"):
+        ask(chat, prompts(1))
+    chat.close()
+
+
+def test_a_server_that_dies_in_mid_run_stops_the_run(tmp_path: Path) -> None:
+    server = ChatServer()
+    chat = Chat("m", server.url, max_tries=3, max_in_flight=4, ledger=tmp_path / "ledger.sqlite")
+    stream = chat.stream(prompts(1000))
+    for _ in range(20):
+        next(stream)
+    server.close()
+    with pytest.raises(TeacherError, match="Is the server running"):
+        list(stream)
+    chat.close()
+    assert Ledger(tmp_path / "ledger.sqlite").counts()["ok"] >= 20
+
+
+def test_thirty_percent_faults_and_every_text_accounted_for(
+    make_chat: MakeChat, server: ChatServer, tmp_path: Path
+) -> None:
+    faults = list(PASSING.values())
+    texts = 300
+
+    def behave(seen: Seen) -> Answer | None:
+        draw = zlib.crc32(f"{seen.prompt} {seen.nth}".encode())
+        return faults[draw % len(faults)] if draw % 10 < 3 else None
+
+    server.behave = behave
+    chat = make_chat(timeout_s=0.4, max_in_flight=32, ledger=tmp_path / "ledger.sqlite")
+    replies = ask(chat, prompts(texts))
+    assert all(reply.meta.status == "ok" for reply in replies)
+    assert replies == [f"w{number}" for number in range(texts)]
+    assert len(server.seen) > 1.2 * texts
+    assert server.answered >= texts
+    assert chat.ledger is not None
+    assert chat.ledger.counts() == {"ok": texts}
+
+
+def test_a_key_and_a_document_are_nowhere_to_be_found(
+    make_chat: MakeChat,
+    server: ChatServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    key, secret = "sk-canary-7f3a", "diary of the canary"
+    monkeypatch.setenv("TEACHER_KEY", key)
+    caplog.set_level(logging.DEBUG)
+    server.refuse = {"json_schema"}
+    messages = [
+        Prompt(f"{secret} w{number}", schema={"type": "object", "properties": {"a": {}}}) for number in range(8)
+    ]
+
+    def behave(seen: Seen) -> Answer | None:
+        said = f"{seen.headers['authorization']} {seen.prompt}"
+        bad = {"error": {"message": said, "code": said, "type": key}}
+        return {
+            "w1": Answer(400, bad),
+            "w2": Answer(500, bad),
+            "w3": Answer(200, bad),
+            "w4": Answer(reset=True),
+            "w5": Answer(hang=True),
+            "w6": Answer(429, bad, {"Retry-After": said}),
+        }.get(seen.prompt.split()[-1])
+
+    server.behave = behave
+    ledger = tmp_path / "ledger.sqlite"
+    chat = make_chat(key_env="TEACHER_KEY", ledger=ledger, max_tries=2, timeout_s=0.3)
+    replies = ask(chat, messages)
+    assert [reply.meta.status for reply in replies] == ["ok", *["error"] * 6, "ok"]
+    server.behave = lambda seen: behave(Seen(seen.path, seen.headers, seen.body, 1, 0.0)) or Answer(401, {"error": key})
+    with pytest.raises(TeacherError) as caught:
+        ask(make_chat(key_env="TEACHER_KEY"), messages)
+    chat.close()
+    out, err = capfd.readouterr()
+    errors = [str(reply.meta.error) for reply in replies]
+    for place in (caplog.text, out, err, str(caught.value), *errors, repr(vars(chat))):
+        assert key not in place
+        assert secret not in place
+    files = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert files
+    assert not any(key.encode() in content for content in files)
+
+
+_RUN = """
+import sys
+from spacy_distill.teacher.chat import Chat
+from spacy_distill.teacher.types import Prompt
+url, ledger = sys.argv[1:]
+chat = Chat("loopback-1", url, max_in_flight=16, ledger=ledger)
+for index, reply in chat.stream(Prompt(f"text w{n}", prefix="Say the last word: ") for n in range(400)):
+    pass
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills")
+@pytest.mark.parametrize("answered", [1, 57, 203])
+def test_kill_in_mid_run_loses_only_what_was_in_flight(server: ChatServer, tmp_path: Path, answered: int) -> None:
+    server.latency_s = 0.02
+    path = tmp_path / "ledger.sqlite"
+    run = subprocess.Popen([sys.executable, "-c", _RUN, server.url, str(path)])
+    deadline = time.monotonic() + 60
+    while server.answered < answered and time.monotonic() < deadline:
+        time.sleep(0.001)
+    run.send_signal(signal.SIGKILL)
+    run.wait(10)
+    time.sleep(0.1)
+    before = server.answered
+    assert answered <= before < 400
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    ledger = Ledger(path)
+    kept = ledger.counts().get("ok", 0)
+    assert before - 16 <= kept <= before
+    paid = {row["prompt"] for row in ledger.rows()}
+    ledger.close()
+    server.seen.clear()
+    chat = Chat("loopback-1", server.url, max_in_flight=16, ledger=path)
+    assert ask(chat, prompts(400)) == [f"w{number}" for number in range(400)]
+    chat.close()
+    assert len(server.seen) == 400 - kept
+    assert not paid & set(server.prompts())

@@ -1,0 +1,168 @@
+"""From a trained model to a wheel in an environment that has spaCy and nothing of ours."""
+
+import json
+import os
+import re
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from spacy.training import Example
+
+from spacy_distill.corpus.manifest import Manifest, Part
+from spacy_distill.docs import annotate_doc, write_docs
+from spacy_distill.evaluation.run import evaluate_files
+from spacy_distill.release.release import release
+from spacy_distill.students import soft_textcat  # noqa: F401  (registers the factory where nothing is installed)
+from spacy_distill.types import Annotation
+
+LABELS = ("complaint", "praise")
+ITEMS = ("strap", "screen", "battery", "hinge", "lid", "case", "cable", "lens", "dial", "knob")
+FRAMES = {"praise": ("I love the {}.", "The {} is great!"), "complaint": ("The {} broke.", "Awful {}, never again.")}
+TEXTS = [(frame.format(item), label) for item in ITEMS for label, frames in FRAMES.items() for frame in frames]
+
+USE = """
+import importlib.util, json, sys
+import spacy
+missing = [name for name in ("spacy_distill", "spacy_llm", "torch") if importlib.util.find_spec(name)]
+nlp = spacy.load("en_tiny_reviews")
+texts = json.load(sys.stdin)
+cats = [doc.cats for doc in nlp.pipe(texts)]
+factory = nlp.get_pipe_meta("soft_textcat").factory
+print(json.dumps({"found": missing, "cats": cats, "version": nlp.meta["version"], "factory": factory}))
+"""
+
+
+def train(path):
+    nlp = spacy.blank("en")
+    bow = {"@architectures": "spacy.TextCatBOW.v3", "exclusive_classes": True, "length": 1024, "ngram_size": 1}
+    nlp.add_pipe("soft_textcat", config={"model": {**bow, "no_output_layer": False, "nO": None}})
+    examples = [
+        Example.from_dict(nlp.make_doc(text), {"cats": {name: 0.85 if name == label else 0.15 for name in LABELS}})
+        for text, label in TEXTS
+    ]
+    nlp.initialize(lambda: examples)
+    for _ in range(10):
+        nlp.update(examples)
+    path.mkdir(parents=True)
+    nlp.to_disk(path)
+    return nlp, examples
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A directory as the stages before leave it."""
+    root = tmp_path_factory.mktemp("project")
+    nlp, examples = train(root / "training" / "tiny" / "model-best")
+    (root / "corpus").mkdir()
+    for name in ("train", "dev"):
+        DocBin(docs=[example.reference for example in examples]).to_disk(root / "corpus" / f"{name}.spacy")
+    part = Part(40, {"complaint": 20, "praise": 20})
+    manifest = Manifest("textcat", LABELS, True, True, part, part, "silver", 0.5, 0, 80, {}, None, {})
+    manifest.write(root / "corpus" / "manifest.json")
+    docs = []
+    with (root / "gold.jsonl").open("w") as file:
+        for i, (text, label) in enumerate(TEXTS):
+            file.write(json.dumps({"id": f"t{i}", "text": text, "gold": label, "group": f"g{i // 2}"}) + "\n")
+            said = LABELS[0] if i % 10 == 0 else label
+            cats = {name: float(name == said) for name in LABELS}
+            provenance = {"model": "teacher-model", "latency_s": 0.1}
+            record = Annotation(f"t{i}", text, "textcat", LABELS, "ok", cats=cats, provenance=provenance)
+            docs.append(annotate_doc(nlp.make_doc(text), record))
+    write_docs(root / "annotations" / "gold.spacy", docs)
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluation(project):
+    return evaluate_files(
+        project / "training" / "tiny" / "model-best",
+        project / "gold.jsonl",
+        project / "evaluation",
+        teacher=project / "annotations" / "gold.spacy",
+        corpus=project / "corpus",
+        teacher_weights=project / "gold.jsonl",
+    )
+
+
+def test_evaluate_writes_report_and_figures(project, evaluation):
+    found = json.loads((project / "evaluation" / "evaluation.json").read_text())
+    student, teacher, majority = found["results"]
+    assert [r["name"] for r in found["results"]] == ["student", "teacher", "majority"]
+    assert student["scores"]["accuracy"]["value"] > 0.9
+    assert majority["scores"]["accuracy"]["value"] == 0.5
+    assert teacher["model"] == "teacher-model"
+    assert teacher["words_per_s"] == pytest.approx(found["words"] / (0.1 * found["texts"]))
+    assert student["words_per_s"] > 1000
+    assert 0 < student["size_mb"] < 5
+    assert (found["texts"], found["units"]) == (40, 20)
+    html = (project / "evaluation" / "report.html").read_text()
+    assert found["verdict"][0] in html
+    assert re.search("[0-9a-f]{64}", html)
+
+
+@pytest.fixture(scope="module")
+def released(project, evaluation):
+    return release(
+        project / "training" / "tiny" / "model-best",
+        project / "packages",
+        name="tiny_reviews",
+        version="1.2.0",
+        evaluation=project / "evaluation" / "evaluation.json",
+        manifest=project / "corpus" / "manifest.json",
+    )
+
+
+def test_release_builds_a_wheel_with_its_card(project, released):
+    assert released.wheel.name == "en_tiny_reviews-1.2.0-py3-none-any.whl"
+    assert released.package == "en_tiny_reviews"
+    assert released.checked >= 40
+    frozen = project / "packages" / "frozen"
+    meta = json.loads((frozen / "meta.json").read_text())
+    assert set(meta["distillation"]["corpus"]) == {"manifest.json", "train.spacy", "dev.spacy"}
+    assert meta["performance"]["cats_accuracy"] > 0.9
+    assert "teacher-model" in (frozen / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_wheel_works_where_only_spacy_is(project, released, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", released.wheel]
+    subprocess.run(install, check=True, env=clean, cwd=tmp_path)
+    offline = {**clean, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    texts = [text for text, _ in TEXTS] + ["Is the lid ok?", "ça va 🙂"]
+    done = subprocess.run(
+        [python, "-c", USE], input=json.dumps(texts), capture_output=True, text=True, env=offline, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["found"] == []
+    assert found["factory"] == "textcat"
+    assert found["version"] == "1.2.0"
+    trained = spacy.load(project / "training" / "tiny" / "model-best")
+    for doc, cats in zip(trained.pipe(texts), found["cats"], strict=True):
+        assert cats == pytest.approx(doc.cats, abs=1e-6)
+    listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, env=clean, check=True).stdout
+    assert "spacy " in listed
+    assert "distill" not in listed
+
+
+def test_the_command_prints_what_to_do_next(project, evaluation):
+    from typer import Typer
+    from typer.testing import CliRunner
+
+    from spacy_distill.cli.release import release as command
+
+    app = Typer()
+    app.command()(command)
+    arguments = [project / "training" / "tiny" / "model-best", project / "other", "--name", "tiny_two"]
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    assert "answers as the trained pipeline does on" in done.output
+    assert 'nlp = spacy.load("en_tiny_two")' in done.output
+    assert list(Path(project / "other").rglob("*.whl"))

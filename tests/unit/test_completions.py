@@ -1,0 +1,188 @@
+import json
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from spacy_distill.teacher.completions import (
+    Failure,
+    Features,
+    ladder,
+    read_response,
+    request_body,
+    retry_after_s,
+)
+from spacy_distill.teacher.types import Prompt, Reply
+
+PLAIN = Features("none", False)
+DEFAULTS = {"system": None, "temperature": 0.0, "max_tokens": 100, "extra": {}}
+
+
+def respond(body: Any, status: int = 200, **headers: str) -> Reply | Failure:
+    return read_response(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def choice(**fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "finish_reason": "stop", **fields}]}
+
+
+def test_a_request_says_what_was_set_and_no_more() -> None:
+    prompt = Prompt("caf\u00e9", prefix="Text: ", schema={"type": "object"})
+    body = json.loads(request_body(prompt, "m", PLAIN, DEFAULTS))
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Text: caf\u00e9"}],
+        "temperature": 0.0,
+        "max_tokens": 100,
+    }
+    params = {"system": "Be brief.", "temperature": None, "max_tokens": None, "extra": {"seed": 1, "model": "other"}}
+    body = json.loads(request_body(prompt, "m", Features("json_schema", True), params))
+    assert body == {
+        "model": "other",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Text: caf\u00e9"}],
+        "seed": 1,
+        "logprobs": True,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "strict": True, "schema": {"type": "object"}},
+        },
+    }
+    body = json.loads(request_body(prompt, "m", Features("json_object", False), DEFAULTS))
+    assert body["response_format"] == {"type": "json_object"}
+
+
+def test_the_ladder_gives_up_log_probabilities_before_a_form() -> None:
+    assert [tuple(rung) for rung in ladder("json_schema", True)] == [
+        ("json_schema", True),
+        ("json_schema", False),
+        ("json_object", True),
+        ("json_object", False),
+        ("none", True),
+        ("none", False),
+    ]
+    assert ladder("none", False) == (PLAIN,)
+
+
+def test_a_good_response_is_read_whole() -> None:
+    body = {
+        **choice(
+            message={"role": "assistant", "content": '{"label": "a"}'},
+            logprobs={"content": [{"token": '{"label": "', "logprob": -0.1}, {"token": 'a"}', "logprob": -2}]},
+        ),
+        "model": "m-2026",
+        "usage": {"prompt_tokens": 12, "completion_tokens": 3},
+    }
+    reply = respond(body)
+    assert reply == '{"label": "a"}'
+    assert isinstance(reply, Reply)
+    assert reply.meta.tokens == [('{"label": "', -0.1), ('a"}', -2.0)]
+    assert (reply.meta.model, reply.meta.prompt_tokens, reply.meta.reply_tokens) == ("m-2026", 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "text"),
+    [
+        ({"message": {"content": "a"}}, "ok", "a"),
+        ({"message": {"content": ""}}, "ok", ""),
+        ({"message": {"content": "a"}, "logprobs": None}, "ok", "a"),
+        ({"message": {"content": "a"}, "logprobs": {"content": [{"tok": 1}]}}, "ok", "a"),
+        ({"message": {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}}, "ok", "ab"),
+        ({"message": {"content": "half"}, "finish_reason": "length"}, "truncated", "half"),
+        ({"message": {"content": None}, "finish_reason": "length"}, "truncated", ""),
+        ({"message": {"content": None, "refusal": "I won't."}}, "refused", "I won't."),
+        ({"message": {"content": None}, "finish_reason": "content_filter"}, "refused", ""),
+    ],
+)
+def test_what_a_choice_means(fields: dict[str, Any], status: str, text: str) -> None:
+    reply = respond(choice(**fields))
+    assert isinstance(reply, Reply)
+    assert (reply.meta.status, str(reply)) == (status, text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b'{"choices": [{"message": {"content": "ab',
+        b"<html>busy</html>",
+        b"[" * 100_000,
+        b"[]",
+        b"null",
+        {},
+        {"choices": []},
+        {"choices": None},
+        {"choices": [None]},
+        {"choices": [{}]},
+        choice(message={"content": None}),
+        choice(message={"content": None}, finish_reason="error"),
+        {"error": {"message": "overloaded", "code": None}},
+        {"error": {"message": "slow down", "code": 429}},
+        {"error": "broken"},
+    ],
+)
+def test_a_200_that_answers_nothing_is_worth_another_try(body: Any) -> None:
+    failure = respond(body)
+    assert isinstance(failure, Failure)
+    assert failure.retry
+    assert failure.reason.startswith("HTTP 200")
+
+
+def test_a_200_can_hide_an_error_that_is_final() -> None:
+    failure = respond({"error": {"message": "bad", "code": 400}})
+    assert isinstance(failure, Failure)
+    assert (failure.retry, failure.status) == (False, 400)
+
+
+@pytest.mark.parametrize(("status", "retry"), [(429, True), (500, True), (503, True), (529, True), (408, True)])
+def test_which_statuses_are_worth_another_try(status: int, retry: bool) -> None:
+    failure = respond({"error": {"message": "x"}}, status)
+    assert isinstance(failure, Failure)
+    assert failure.retry is retry
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
+def test_which_statuses_are_final(status: int) -> None:
+    failure = respond(b"<html>", status)
+    assert isinstance(failure, Failure)
+    assert not failure.retry
+    assert failure.reason == f"HTTP {status}"
+
+
+def test_an_empty_account_is_told_from_a_rate_limit() -> None:
+    for status, code in ((429, "insufficient_quota"), (402, "whatever_else")):
+        failure = respond({"error": {"message": "x", "code": code}}, status)
+        assert isinstance(failure, Failure)
+        assert failure.no_credit
+        assert not failure.retry
+
+
+def test_a_filter_that_answers_400_is_a_refusal() -> None:
+    reply = respond({"error": {"message": "x", "code": "content_filter"}}, 400)
+    assert isinstance(reply, Reply)
+    assert reply.meta.status == "refused"
+
+
+@pytest.mark.parametrize("code", ["sk-abc_def", "sk_live9", "Some document text", "x" * 41, "secret", 17, None])
+def test_only_plain_error_codes_reach_the_reason(code: Any) -> None:
+    failure = respond({"error": {"message": "your text was: My diary", "code": code}}, 400)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "HTTP 400"
+    failure = respond({"error": {"message": "My diary", "code": code, "type": "invalid_request_error"}}, 400)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "HTTP 400 (invalid_request_error)"
+
+
+def test_half_a_character_can_be_stored() -> None:
+    reply = respond(b'{"choices": [{"message": {"content": "a\\ud83d \\ud83d\\ude00"}}]}')
+    assert reply == "a\ufffd \U0001f600"
+
+
+def test_retry_after_in_every_form() -> None:
+    assert retry_after_s({}) is None
+    assert retry_after_s({"Retry-After": "2.5"}) == 2.5
+    assert retry_after_s({"Retry-After": "-1"}) == 0.0
+    assert retry_after_s({"Retry-After": "9", "retry-after-ms": "250"}) == 0.25
+    assert retry_after_s({"Retry-After": "soon"}) is None
+    assert retry_after_s({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) == pytest.approx(30, abs=2)
+    assert retry_after_s({"Retry-After": formatdate(time.time() - 30, usegmt=True)}) == 0.0

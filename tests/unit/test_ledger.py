@@ -1,0 +1,162 @@
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from spacy_distill.errors import InputError
+from spacy_distill.teacher.ledger import Ledger
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
+
+
+def put(ledger: Ledger, key: str, reply: str, status: str = "ok") -> Reply:
+    meta = ReplyMeta(status=status, tokens=[("a", -0.5)], confidence=0.0, prompt_tokens=0)  # type: ignore[arg-type]
+    prompt = Prompt("the text", prefix="before ", suffix=" after", choices={"a": " a"}, schema={"type": "object"})
+    return ledger.put(key, prompt, Reply(reply, meta), model="m", params={"temperature": 0.0})
+
+
+def test_what_was_put_is_got_whole(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "new" / "folder" / "ledger.sqlite")
+    assert ledger.get("k") is None
+    fresh = put(ledger, "k", "na\u00efve \U0001f600\n\x00")
+    assert fresh.meta.key == "k"
+    assert not fresh.meta.from_ledger
+    kept = ledger.get("k")
+    assert kept == "na\u00efve \U0001f600\n\x00"
+    assert kept is not None
+    assert kept.meta.from_ledger
+    assert kept.meta.key == "k"
+    assert kept.meta.tokens == [["a", -0.5]]
+    assert (kept.meta.confidence, kept.meta.prompt_tokens) == (0.0, 0)
+
+
+def test_a_row_is_committed_at_once_and_holds_the_whole_prompt(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    put(ledger, "k", "yes")
+    (row,) = Ledger(tmp_path / "ledger.sqlite").rows()  # Another connection sees it.
+    assert row["prompt"] == "before the text after"
+    assert (row["model"], row["params"], row["status"], row["reply"]) == ("m", {"temperature": 0.0}, "ok", "yes")
+    put(ledger, "k2", "no")
+    frames = ledger.connection.execute("SELECT COUNT(*) FROM frames").fetchone()[0]
+    assert frames == 1  # The constant part of a prompt is kept once.
+
+
+def test_failures_are_counted_never_served_and_give_way_to_a_reply(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    put(ledger, "k", "", "error")
+    put(ledger, "cut", "half", "truncated")
+    assert ledger.get("k") is None
+    assert ledger.get("cut") == "half"
+    assert ledger.counts() == {"error": 1, "truncated": 1}
+    put(ledger, "k", "paid")
+    put(ledger, "k", "", "error")
+    put(ledger, "k", "paid twice")
+    assert ledger.get("k") == "paid"
+    assert ledger.counts() == {"ok": 1, "truncated": 1}
+
+
+@pytest.mark.parametrize("content", [b"text, label\nhello, x\n" * 100, b"SQLite format 3\x00 but broken"])
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"labels\.csv is not a ledger"):
+        Ledger(path).get("k")
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE replies (id INTEGER, mail TEXT)")
+    other.commit()
+    other.close()
+    with pytest.raises(InputError, match="is not a ledger"):
+        Ledger(path).get("k")
+
+
+def test_a_folder_or_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "file" / "ledger.sqlite"):
+        with pytest.raises(InputError, match="is not a ledger"):
+            Ledger(path).get("k")
+
+
+def test_it_opens_again_after_closing(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    put(ledger, "k", "yes")
+    ledger.close()
+    assert ledger.get("k") == "yes"
+
+
+def test_threads_share_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            for number in range(100):
+                put(ledger, f"{name}{number}", name)
+                assert ledger.get(f"{name}{number}") == name
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert ledger.counts() == {"ok": 400}
+
+
+_WRITER = """
+import sys, time
+from spacy_distill.teacher.ledger import Ledger
+from spacy_distill.teacher.types import Prompt, Reply
+path, name = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+ledger = Ledger(path)
+for number in range(200):
+    ledger.put(f"{name}{number}", Prompt("t"), Reply(name), model="m", params={})
+    ledger.put(f"both{number}", Prompt("t"), Reply(name), model="m", params={})
+"""
+
+
+def test_two_processes_share_it(tmp_path: Path) -> None:
+    for attempt in range(3):  # Both open it at the same time, when there is no file yet.
+        path = tmp_path / f"ledger{attempt}.sqlite"
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", _WRITER, str(path), name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name in "ab"
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        for writer in writers:
+            _, errors = writer.communicate(timeout=60)
+            assert writer.returncode == 0, errors
+        assert Ledger(path).counts() == {"ok": 600}
+
+
+def test_a_newer_versions_facts_are_ignored(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    put(ledger, "k", "yes")
+    meta = json.dumps({"status": "ok", "model": "m", "shoe_size": 43})
+    ledger.connection.execute("UPDATE replies SET meta = ?", (meta,))
+    reply = ledger.get("k")
+    assert reply is not None
+    assert reply.meta.model == "m"

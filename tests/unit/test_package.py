@@ -1,0 +1,95 @@
+"""The package's name, meta and card."""
+
+import json
+
+import pytest
+
+from spacy_distill.errors import ConfigError, InputError, StageError
+from spacy_distill.evaluation.evaluate import evaluate
+from spacy_distill.evaluation.systems import System
+from spacy_distill.release.package import SILVER_NOTE, card, check_name, describe, package, performance, read_evaluation
+from spacy_distill.types import Annotation
+
+LABELS = ("a|b", "c")
+META = {
+    "lang": "en",
+    "name": "tiny",
+    "version": "1.0.0",
+    "description": "Sorts.",
+    "pipeline": ["textcat"],
+    "labels": {"textcat": list(LABELS)},
+    "spacy_version": ">=3.8.0,<3.9.0",
+    "license": "",
+    "notes": SILVER_NOTE,
+    "distillation": {"teacher": "big-model", "corpus": {"train.spacy": "f00"}},
+}
+
+
+@pytest.fixture
+def evaluation():
+    def one(i, label):
+        return Annotation(str(i), f"t{i}", "textcat", LABELS, "ok", cats={label: 1.0})
+
+    gold = [one(i, LABELS[i % 2]) for i in range(40)]
+    student = System(
+        "student", [one(i, LABELS[i % 2 and i > 3]) for i in range(40)], words_per_s=1000.04, files={"m": "d1"}
+    )
+    made = evaluate(gold, [student, System("teacher", gold, model="big-model")], resamples=50)
+    return json.loads(made.to_json())
+
+
+@pytest.mark.parametrize("name", ["Reviews", "my-reviews", "two__lines", "end_", "1st", "", "en_", "café"])
+def test_names_that_pip_would_not_take_are_refused(name):
+    with pytest.raises(ConfigError, match="cannot be installed"):
+        check_name(name, "en")
+
+
+def test_the_language_in_front_of_the_name_is_not_doubled():
+    assert check_name("en_reviews", "en") == check_name("reviews", "en") == "reviews"
+
+
+def test_a_version_that_pip_would_not_take_is_refused(tmp_path):
+    (tmp_path / "meta.json").write_text(json.dumps(META))
+    with pytest.raises(ConfigError, match="'one' is not one that pip understands"):
+        package(tmp_path, tmp_path / "out", name="tiny", version="one")
+
+
+def test_performance_is_against_gold(evaluation):
+    found = performance(evaluation)
+    assert found["cats_accuracy"] == 0.95
+    assert found["speed"] == 1000.0
+    assert found["cats_f_per_type"]["c"] == {"p": 1.0, "r": 0.9, "f": 0.9474}
+
+
+def test_the_card_says_how_good_it_is_and_where_it_comes_from(evaluation):
+    text = card(META, evaluation)
+    assert "pip install en_tiny-1.0.0-py3-none-any.whl" in text
+    assert 'spacy.load("en_tiny")' in text
+    assert "| student | 95.0 (" in text
+    assert evaluation["verdict"][0] in text
+    assert SILVER_NOTE in text
+    assert "| a\\|b | 90.9 | 100.0 | 95.2 | 20 |" in text
+    assert "| train.spacy | `f00` |" in text
+    assert "big-model" in text
+
+
+def test_the_card_of_an_unevaluated_pipeline_says_so():
+    assert "was not evaluated" in card(META, None)
+
+
+def test_the_description_names_labels_and_teacher(evaluation):
+    assert describe(META, evaluation) == "Sorts texts into a|b, c. Distilled from big-model."
+    assert describe(META, None).endswith("Distilled from a language model.")
+
+
+def test_an_evaluation_of_another_model_is_refused(evaluation, tmp_path):
+    path = tmp_path / "evaluation.json"
+    with pytest.raises(StageError, match="Run `spacy-distill evaluate` first"):
+        read_evaluation(path, "d1")
+    path.write_text(json.dumps(evaluation))
+    assert read_evaluation(path, "d1")["texts"] == 40
+    with pytest.raises(StageError, match="about another model"):
+        read_evaluation(path, "d2")
+    path.write_text("[]")
+    with pytest.raises(InputError, match="not what `spacy-distill evaluate` writes"):
+        read_evaluation(path, "d1")

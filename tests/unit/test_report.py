@@ -1,0 +1,180 @@
+"""The report: escaped, self-contained, and the same figures as the JSON."""
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from spacy_distill.errors import ConfigError
+from spacy_distill.evaluation.evaluate import evaluate
+from spacy_distill.evaluation.examples import disagreements
+from spacy_distill.evaluation.report import print_table, render
+from spacy_distill.evaluation.systems import System, majority_system
+from spacy_distill.types import Annotation, Span
+
+EVIL = '<script>alert("x")</script>'
+LABELS = ("good", EVIL)
+
+
+def one(id, label, *, confidence=None, status="ok"):
+    return Annotation(
+        id=id,
+        text=f"{EVIL} & text {id}",
+        task="textcat",
+        labels=LABELS,
+        status=status,
+        cats={name: float(name == label) for name in LABELS} if status == "ok" else None,
+        confidence=confidence,
+        confidence_kind=None if confidence is None else "logprob",
+        group=f"g{int(id) // 2}",
+    )
+
+
+GOLD = [one(str(i), LABELS[i % 3 == 0]) for i in range(60)]
+STUDENT = [one(str(i), LABELS[i % 4 == 0], confidence=0.5 + i / 200) for i in range(60)]
+TEACHER = [one(str(i), LABELS[i % 3 == 0], status="unparsed" if i == 5 else "ok") for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    systems = [
+        System("student", STUDENT, words_per_s=12345.6, size_mb=1.5, files={f"{EVIL}/model-best": "abc"}),
+        System("teacher", TEACHER, model=EVIL),
+    ]
+    return evaluate(GOLD, [*systems, majority_system(GOLD, "good", Path(__file__))], resamples=200)
+
+
+class Page(HTMLParser):
+    """Collects elements, and checks that they are closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.seen, self.links = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.links += [v for k, v in attributes if k in ("src", "href", "xlink:href", "action")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_texts_labels_models_and_paths_are_escaped(evaluation):
+    examples = disagreements(GOLD, [("student", STUDENT), ("teacher", TEACHER)])
+    html = render(evaluation, examples)
+    page = Page(html)
+    assert "script" not in page.seen
+    assert not page.open
+    assert html.count("&lt;script&gt;") > 10
+
+
+def test_the_report_needs_nothing_from_outside(evaluation):
+    html = render(evaluation)
+    assert Page(html).links == []
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_the_report_opens_with_the_verdict(evaluation):
+    html = render(evaluation)
+    heading = re.search(r"<h1>(.*?)</h1>", html).group(1)
+    assert heading.startswith("The student is significantly worse than its teacher: −")
+    assert "1 of 60 texts (1 unparsed)" in html
+    assert "in 30 groups" in html
+
+
+def test_without_examples_there_is_no_text(evaluation):
+    assert "&amp; text" not in render(evaluation)
+    assert "& text" not in evaluation.to_json()
+
+
+def test_json_has_every_figure(evaluation):
+    found = json.loads(evaluation.to_json())
+    student, teacher, majority = found["results"]
+    wrong = sum((i % 3 == 0) != (i % 4 == 0) for i in range(60))
+    assert student["scores"]["accuracy"]["value"] == pytest.approx(1 - wrong / 60)
+    assert teacher["scores"]["accuracy"]["value"] == pytest.approx(59 / 60)
+    assert majority["scores"]["accuracy"]["value"] == pytest.approx(40 / 60)
+    assert majority["label_coverage"] == 0.5
+    assert majority["never"] == [EVIL]
+    assert teacher["statuses"] == {"ok": 59, "unparsed": 1}
+    assert teacher["confusion"] == [[39, 0, 1], [0, 20, 0]]
+    assert (found["texts"], found["units"], found["main"]) == (60, 30, "accuracy")
+    for number, system in enumerate(("teacher", "majority")):
+        difference = found["differences"][number]
+        other = found["results"][1 + number]["scores"]["accuracy"]["value"]
+        assert (difference["first"], difference["other"]) == ("student", system)
+        expected = student["scores"]["accuracy"]["value"] - other
+        assert difference["metrics"]["accuracy"]["value"] == pytest.approx(expected)
+    assert student["calibration"]["ece"] > 0
+    assert teacher["calibration"] is None
+
+
+def test_fidelity_takes_the_teacher_for_the_truth(evaluation):
+    same = sum(STUDENT[i].label == TEACHER[i].label for i in range(60) if i != 5) / 59
+    assert evaluation.differences[0].fidelity == pytest.approx(same)
+
+
+def test_the_table_is_plain_text_without_a_terminal(evaluation):
+    out = io.StringIO()
+    print_table(evaluation, Console(file=out))
+    lines = out.getvalue().splitlines()
+    assert "\x1b" not in out.getvalue()
+    assert lines[0].split() == ["accuracy", "(95", "%)", "macro-F1", "(95", "%)", "words/s", "MB", "labels", "answered"]
+    assert lines[1].split()[0] == "student"
+    assert lines[1].split()[-7:-5] == ["12", "346"]
+    assert any(line.startswith("The student is significantly worse") for line in lines)
+
+
+def test_many_labels_get_a_list_instead_of_a_matrix():
+    labels = tuple(f"label {i}" for i in range(25))
+
+    def record(id, label):
+        return Annotation(str(id), f"t{id}", "textcat", labels, "ok", cats={label: 1.0})
+
+    gold = [record(i, labels[i % 25]) for i in range(100)]
+    wrong = [record(i, labels[(i + (i % 10 == 0)) % 25]) for i in range(100)]
+    html = render(evaluate(gold, [System("student", wrong)], resamples=50))
+    assert 'class="matrix"' not in html
+    assert "most frequent confusions" in html
+    Page(html)
+
+
+def test_entities_have_their_own_errors():
+    def record(id, *spans):
+        return Annotation(str(id), "eggs and rice", "ner", ("FOOD",), "ok", ents=tuple(Span(*span) for span in spans))
+
+    gold = [record(i, (0, 4, "FOOD"), (9, 13, "FOOD")) for i in range(40)]
+    found = [record(i, (0, 4, "FOOD"), (5, 13, "FOOD")) for i in range(40)]
+    evaluation = evaluate(gold, [System("student", found), System("teacher", gold)], resamples=50)
+    assert evaluation.main == "micro_f1"
+    assert evaluation.results[0].errors.boundary == 40
+    assert evaluation.results[0].scores["micro_f1"].value == pytest.approx(0.5)
+    assert evaluation.results[0].confusion is None
+    html = render(evaluation, disagreements(gold, [("student", found), ("teacher", gold)]))
+    assert "What goes wrong" in html
+    assert "eggs [FOOD]; and rice [FOOD]" in html
+    Page(html)
+
+
+def test_examples_show_the_surest_errors_first():
+    kinds = dict(disagreements(GOLD, [("student", STUDENT), ("teacher", TEACHER)], per_kind=2))
+    assert list(kinds) == ["teacher right, student wrong", "student right, teacher wrong"]
+    first, second = kinds["teacher right, student wrong"]
+    wrong = [r for i, r in enumerate(STUDENT) if (i % 3 == 0) != (i % 4 == 0)]
+    assert [first.id, second.id] == [r.id for r in sorted(wrong, key=lambda r: -r.confidence)[:2]]
+    assert kinds["student right, teacher wrong"][0].answers[1] == ("teacher", "no answer", False)
+
+
+def test_two_systems_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="no two of one name"):
+        evaluate(GOLD, [System("student", STUDENT), System("student", STUDENT)])

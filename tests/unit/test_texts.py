@@ -1,0 +1,124 @@
+"""Reading texts and gold: every format, and errors that name file, line and remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spacy_distill.errors import ConfigError, InputError
+from spacy_distill.texts import check_labels, gold_annotations, read_records, read_texts
+from spacy_distill.types import Span, Text
+
+
+def _write(path: Path, content: str) -> Path:
+    path.write_bytes(content.encode("utf8"))
+    return path
+
+
+def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = ["Plain.", 'With "quotes", a comma', "Ünïcode 🙂 é", "tab-free"]
+    rows = "".join(f'"{t.replace(chr(34), chr(34) * 2)}"\n' for t in texts)
+    table = pyarrow.table({"text": texts})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    paths = [
+        _write(tmp_path / "a.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in texts)),
+        _write(tmp_path / "a.csv", "text\n" + rows),
+        _write(tmp_path / "a.tsv", "text\n" + rows),
+        _write(tmp_path / "a.txt", "\n".join(texts) + "\n\n"),
+        tmp_path / "a.parquet",
+    ]
+    for path in paths:
+        found = list(read_texts(path))
+        assert [text.text for text in found] == texts, path
+        assert [text.id for text in found] == [text.id for text in read_texts(paths[0])]
+
+
+def test_an_id_does_not_depend_on_the_line(tmp_path: Path) -> None:
+    first = list(read_texts(_write(tmp_path / "a.txt", "one\ntwo\none\n")))
+    second = list(read_texts(_write(tmp_path / "b.txt", "two\none\n")))
+    assert first[0].id == second[1].id
+    assert first[1].id == second[0].id
+    assert len({text.id for text in first}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"text": "fine"}\n{"text": \n', r"a\.jsonl:2 is not JSON"),
+        ("a.jsonl", '["text"]\n', r"a\.jsonl:1 is a JSON list; expected an object"),
+        ("a.jsonl", '{"body": "x"}\n', r"a\.jsonl:1 has no text in 'text' \(it has: 'body'\).*--text-field"),
+        ("a.jsonl", '{"text": 3}\n', r"a\.jsonl:1 has no text"),
+        (
+            "a.jsonl",
+            '{"id": 1, "text": "x"}\n{"id": 1, "text": "y"}\n',
+            r"a\.jsonl:2: the id '1' stands at .*:1 already",
+        ),
+        ("a.csv", "text,gold\nx,y,z\n", r"a\.csv:2 has more fields"),
+        ("a.xml", "<x/>", "unknown ending '.xml'"),
+        ("a.parquet", "not parquet", "is not a Parquet file"),
+    ],
+)
+def test_bad_input_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    path = _write(tmp_path / name, content)
+    with pytest.raises(InputError, match=message):
+        list(read_texts(path))
+
+
+def test_not_utf8_and_missing_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes("café\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        list(read_texts(path))
+    with pytest.raises(InputError, match="does not exist"):
+        list(read_texts(tmp_path / "none.jsonl"))
+
+
+def test_a_byte_order_mark_and_windows_lines_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+    assert [text.text for text in read_texts(path)] == ["one", "two"]
+    assert [where for where, _ in read_records(path)] == [f"{path}:1", f"{path}:2"]
+
+
+def test_gold_classes() -> None:
+    (one,) = gold_annotations([Text("1", "x", gold="a, b")], "textcat", labels=["a, b", "c"])
+    assert one.cats == {"a, b": 1.0, "c": 0.0}
+    assert one.gold
+    (several,) = gold_annotations([Text("1", "x", gold=["b", "a"])], "textcat", exclusive=False)
+    assert several.positive() == ("a", "b")
+
+
+def test_gold_entities_are_code_points() -> None:
+    text = "🙂 Zoë ate"
+    (found,) = gold_annotations([Text("1", text, gold=[[2, 5, "WHO"]])], "ner")
+    assert found.ents == (Span(2, 5, "WHO"),)
+    assert text[2:5] == "Zoë"
+
+
+@pytest.mark.parametrize(
+    ("gold", "task", "message"),
+    [
+        (None, "textcat", "expected a label or a list"),
+        (["a", "b"], "textcat", "exactly one label, found 2"),
+        ("A", "textcat", "unknown label 'A'. Did you mean 'a'?"),
+        ("z", "textcat", "unknown label 'z'. Known: 'a', 'b'"),
+        ([[0, 9, "a"]], "ner", "0-9 lies outside its text of 4 characters"),
+        ([[2, 2, "a"]], "ner", "lies outside"),
+        (["a"], "ner", r"expected \[start, end, label\]"),
+    ],
+)
+def test_bad_gold_is_named(gold: object, task: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        gold_annotations([Text("r7", "text", gold=gold)], task, labels=["a", "b"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("labels", [[], [""], [" a"], ["a", "A"], ["a", "a"], ["é", "é"], ["a b", "a  b"]])
+def test_labels_that_would_be_lost_are_refused(labels: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        check_labels(labels)
