@@ -47,7 +47,6 @@ def main() -> None:
     traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("spacy_distill").setLevel(logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         app()
     except DistillError as error:

@@ -27,11 +27,11 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     YIELDS (Callable[[int], None]): Call it with the number of steps done since the last call.
     """
     if console.is_terminal:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn
+        from rich import progress as rich
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+        columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+        times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
+        with rich.Progress(*columns, *times, console=console) as bar:
             task = bar.add_task(label, total=total)
             yield lambda steps: bar.advance(task, steps)
         return

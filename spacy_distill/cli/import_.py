@@ -49,9 +49,7 @@ def import_(
     texts = list(read_texts(labels_file, text_field=text_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
-    labels = label or sorted(_labels(record.get(label_field)) for _, record in read_records(labels_file))
-    if not label:
-        labels = sorted({name for names in labels for name in names})
+    labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
     if not labels:
         raise InputError(f"{labels_file}: no record has a label in {label_field!r}. Name the field with --label-field.")
     settings: dict[str, Any] = {"labels": labels}
@@ -76,7 +74,8 @@ def import_(
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 
-def _labels(value: Any) -> tuple[str, ...]:
+def _labels(record: dict[str, Any], field: str) -> tuple[str, ...]:
+    value = record.get(field)
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, (list, tuple)):

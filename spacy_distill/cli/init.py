@@ -52,8 +52,9 @@ def init(
     labels = check_labels(label)
     count = sum(1 for _ in read_texts(texts))
     if gold is not None:
-        kind = "ner" if task == "ner" else "textcat"
-        gold_annotations(read_texts(gold), kind, labels=labels, exclusive=task == "textcat")
+        gold_annotations(
+            read_texts(gold), "ner" if task == "ner" else "textcat", labels=labels, exclusive=task == "textcat"
+        )
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
@@ -86,8 +87,8 @@ def init(
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf8")
-    for source, name in ((texts, settings["texts"]), (gold, settings["gold"])):
-        target = folder / str(name)
+    for source, place in ((texts, settings["texts"]), (gold, settings["gold"])):
+        target = folder / str(place)
         target.parent.mkdir(parents=True, exist_ok=True)
         if source is not None and not (target.exists() and target.samefile(source)):
             shutil.copyfile(source, target)

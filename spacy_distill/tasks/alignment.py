@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from spacy.tokens import Doc
+from spacy.tokens import Span as DocSpan
 
 from ..types import Span
 
@@ -141,7 +143,55 @@ def _fold(cluster: str, step: int) -> str:
     return " " if folded.isspace() else folded
 
 
-def align_quotes(doc: Doc, quotes: Sequence[Quote]) -> tuple[list[Span], list[Unaligned]]:
+class Tokens:
+    """Where a doc's tokens stand: looked up, not searched, so that long texts with many entities stay cheap.
+
+    doc (Doc): The doc.
+    """
+
+    def __init__(self, doc: Doc) -> None:
+        self.doc = doc
+        self.text = doc.text
+        self._starts = [token.idx for token in doc]
+        self._ends = [token.idx + len(token) for token in doc]
+
+    def fit(self, start: int, end: int) -> tuple[int, int] | None:
+        """Move both ends of a stretch to token boundaries, outwards or else inwards, past nothing but punctuation.
+
+        RETURNS (Optional[Tuple[int, int]]): Character offsets; None if a word would be cut or added to.
+        """
+        while start < end and self.text[start].isspace():
+            start += 1
+        while start < end and self.text[end - 1].isspace():
+            end -= 1
+        if start >= end:
+            return None
+        first, last = bisect_right(self._starts, start) - 1, bisect_left(self._ends, end)
+        if _has_word(self.text[self._starts[first] : start]):
+            if _has_word(self.text[start : self._ends[first]]):
+                return None
+            first += 1
+        if _has_word(self.text[end : self._ends[last]]):
+            if _has_word(self.text[self._starts[last] : end]):
+                return None
+            last -= 1
+        while first <= last and self.doc[first].is_space:
+            first += 1
+        while first <= last and self.doc[last].is_space:
+            last -= 1
+        return (self._starts[first], self._ends[last]) if first <= last else None
+
+    def span(self, span: Span) -> DocSpan:
+        """RETURNS (DocSpan): The same stretch on the doc. It must stand on token boundaries, as `fit` leaves it."""
+        first, last = bisect_left(self._starts, span.start), bisect_left(self._ends, span.end)
+        return DocSpan(self.doc, first, last + 1, label=span.label)
+
+
+def _has_word(text: str) -> bool:
+    return any(char.isalnum() for char in text)
+
+
+def align_quotes(tokens: Tokens, quotes: Sequence[Quote]) -> tuple[list[Span], list[Unaligned]]:
     """Find every mention of every quote, on token boundaries.
 
     A quote listed several times with different labels is dealt out in order: its first listing takes the first mention,
@@ -152,7 +202,7 @@ def align_quotes(doc: Doc, quotes: Sequence[Quote]) -> tuple[list[Span], list[Un
     RETURNS (Tuple[List[Span], List[Unaligned]]): Spans in the order of the text, which may overlap; the quotes that
         mark nothing.
     """
-    mentions = Mentions(doc.text)
+    mentions = Mentions(tokens.text)
     listings: dict[str, list[Quote]] = {}
     for quote in quotes:
         listings.setdefault(" ".join(quote.text.split()), []).append(quote)
@@ -160,7 +210,7 @@ def align_quotes(doc: Doc, quotes: Sequence[Quote]) -> tuple[list[Span], list[Un
     unaligned: list[Unaligned] = []
     for listed in listings.values():
         found = mentions.find(listed[0].text)
-        fitted = [span for start, end in found if (span := fit(doc, start, end)) is not None]
+        fitted = [span for start, end in found if (span := tokens.fit(start, end)) is not None]
         if not fitted:
             reason: Reason = "boundary" if found else "not_found"
             unaligned.extend(Unaligned(quote.text, quote.label, reason) for quote in listed)
@@ -176,7 +226,7 @@ def align_quotes(doc: Doc, quotes: Sequence[Quote]) -> tuple[list[Span], list[Un
     return sorted(spans.values(), key=lambda span: (span.start, span.end)), unaligned
 
 
-def align_spans(doc: Doc, spans: Iterable[Span]) -> tuple[list[Span], list[Unaligned]]:
+def align_spans(tokens: Tokens, spans: Iterable[Span]) -> tuple[list[Span], list[Unaligned]]:
     """Fit exact offsets to token boundaries.
 
     RETURNS (Tuple[List[Span], List[Unaligned]]): As for `align_quotes`.
@@ -184,48 +234,13 @@ def align_spans(doc: Doc, spans: Iterable[Span]) -> tuple[list[Span], list[Unali
     fitted: list[Span] = []
     unaligned: list[Unaligned] = []
     for span in spans:
-        if not 0 <= span.start < span.end <= len(doc.text):
+        if not 0 <= span.start < span.end <= len(tokens.text):
             unaligned.append(Unaligned(f"{span.start}-{span.end}", span.label, "outside"))
-        elif (found := fit(doc, span.start, span.end)) is None:
-            unaligned.append(Unaligned(doc.text[span.start : span.end], span.label, "boundary"))
+        elif (found := tokens.fit(span.start, span.end)) is None:
+            unaligned.append(Unaligned(tokens.text[span.start : span.end], span.label, "boundary"))
         else:
             fitted.append(Span(*found, span.label, span.score))
     return sorted(fitted, key=lambda span: (span.start, span.end)), unaligned
-
-
-def fit(doc: Doc, start: int, end: int) -> tuple[int, int] | None:
-    """Move both ends of a stretch to token boundaries, outwards or else inwards, past nothing but punctuation or space.
-
-    RETURNS (Optional[Tuple[int, int]]): Character offsets; None if a word would be cut or added to.
-    """
-    text = doc.text
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    covering = doc.char_span(start, end, alignment_mode="expand") if start < end else None
-    if covering is None:
-        return None
-    first, last = covering[0], covering[-1]
-    if start > first.idx and _has_word(text[first.idx : start]):
-        if _has_word(text[start : first.idx + len(first)]):
-            return None
-        start = first.idx + len(first)
-    else:
-        start = first.idx
-    last_end = last.idx + len(last)
-    if end < last_end and _has_word(text[end:last_end]):
-        if _has_word(text[last.idx : end]):
-            return None
-        end = last.idx
-    else:
-        end = last_end
-    kept = doc.char_span(start, end) if start < end else None
-    return (kept.start_char, kept.end_char) if kept is not None and kept.text.strip() else None
-
-
-def _has_word(text: str) -> bool:
-    return any(char.isalnum() for char in text)
 
 
 def without_overlaps(spans: Sequence[Span]) -> tuple[Span, ...]:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from ..errors import ConfigError
 from ..texts import normal_form
 
+NONE = "none"
+"""How a reply says that no label fits, or that there is nothing to find."""
+
 OUTER = " \t\r\n\"'`*_“”‘’«»()[]{}<>.,;:!?-"
 """What may stand around a label without being part of it."""
 

@@ -4,17 +4,16 @@ import json
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from spacy.tokens import Doc
-from spacy.tokens import Span as DocSpan
 
 from ..docs import SPANS_KEY
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, suggestion
 from ..types import Span, Status
-from .alignment import Mentions, Quote, Unaligned, align_quotes, align_spans, without_overlaps
+from .alignment import Mentions, Quote, Tokens, Unaligned, align_quotes, align_spans, without_overlaps
 from .base import Task
+from .entity_parsing import parse_entities
 from .names import Names
-from .parsing import parse_entities
 from .replies import probability_of
 from .templating import cut_template, read_examples
 
@@ -84,14 +83,15 @@ class NERTask(Task):
 
         RETURNS (Dict[str, Any]): The facts to note; `unaligned` has the quotes that mark nothing.
         """
-        status, spans, unaligned = self.read(doc, reply)
+        tokens = Tokens(doc)
+        status, spans, unaligned = self.read(tokens, reply)
         scores = [span.score for span in spans if span.score is not None]
         confidence, kind = reply.meta.confidence, reply.meta.confidence_kind
         if confidence is None and scores and len(scores) == len(spans):
             confidence, kind = min(scores), kind or "logprob"
         if status == "ok":
-            doc.set_ents([_on_doc(doc, span) for span in without_overlaps(spans)], default="outside")
-            doc.spans[SPANS_KEY] = [_on_doc(doc, span) for span in spans]
+            doc.set_ents([tokens.span(span) for span in without_overlaps(spans)], default="outside")
+            doc.spans[SPANS_KEY] = [tokens.span(span) for span in spans]
             doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in spans]
         facts: Dict[str, Any] = {
             "status": status,
@@ -104,8 +104,8 @@ class NERTask(Task):
             facts["raw"] = str(reply)
         return facts
 
-    def read(self, doc: Doc, reply: Reply) -> Tuple[Status, List[Span], List[Unaligned]]:
-        """Read a reply against a doc's text.
+    def read(self, tokens: Tokens, reply: Reply) -> Tuple[Status, List[Span], List[Unaligned]]:
+        """Read a reply against a text and its tokens.
 
         RETURNS (Tuple[Status, List[Span], List[Unaligned]]): The status; every span on token boundaries, in the order
             of the text, overlaps and all; the quotes that mark nothing.
@@ -116,11 +116,11 @@ class NERTask(Task):
         if meta.spans is not None:
             given = [Span(*span) for span in meta.spans]
             unknown = [
-                Unaligned(doc.text[span.start : span.end], span.label, "unknown_label")
+                Unaligned(tokens.text[span.start : span.end], span.label, "unknown_label")
                 for span in given
                 if span.label not in self.labels
             ]
-            spans, unaligned = align_spans(doc, [span for span in given if span.label in self.labels])
+            spans, unaligned = align_spans(tokens, [span for span in given if span.label in self.labels])
         else:
             entities = parse_entities(reply, self.names, truncated=meta.status == "truncated")
             if entities is None:
@@ -131,7 +131,7 @@ class NERTask(Task):
                 if entity.label is not None
             ]
             unknown = [Unaligned(each.quote, each.said, "unknown_label") for each in entities if each.label is None]
-            spans, unaligned = align_quotes(doc, quotes)
+            spans, unaligned = align_quotes(tokens, quotes)
         status: Status = "unknown_label" if unknown and not (spans or unaligned) else "ok"
         return status, spans, unaligned + unknown
 
@@ -164,12 +164,6 @@ class NERTask(Task):
             "required": ["entities"],
             "additionalProperties": False,
         }
-
-
-def _on_doc(doc: Doc, span: Span) -> DocSpan:
-    found = doc.char_span(span.start, span.end, label=span.label)
-    assert found is not None  # Alignment has put it on token boundaries.
-    return found
 
 
 def make_ner_task(

@@ -10,8 +10,8 @@ from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, suggestion
 from .base import Task
-from .names import Names
-from .parsing import NONE, Answer, parse_labels
+from .label_parsing import Answer, parse_labels
+from .names import NONE, Names
 from .replies import probability_of
 from .templating import cut_template, read_examples
 

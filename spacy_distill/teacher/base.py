@@ -90,10 +90,10 @@ class TeacherModel(ABC):
         prompts (Iterable[str]): Prompts; `Prompt` objects give a model more to work with.
         YIELDS (Tuple[int, Reply]): The prompt's index and its reply, as they arrive, not in order.
         """
-        for index, prompt, reply in self._raw(prompts):
+        for index, prompt, reply in self._stream_raw(prompts):
             yield index, self._finish(prompt, reply)
 
-    def _raw(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, Reply]]:
+    def _stream_raw(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, Reply]]:
         """The same stream before `_finish`, for a model that needs raw replies of its own to finish others with."""
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
         ready: deque[tuple[int, Prompt, Reply]] = deque()

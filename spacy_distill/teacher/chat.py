@@ -157,13 +157,14 @@ class Chat(TeacherModel):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        # Up to `limit` are in flight; if nobody takes the replies, no more than as many again lie at hand.
-        limit = self._max_in_flight
+        # As many again as are in flight stand by, so that a free connection never waits for this thread; and if nobody
+        # takes the replies, that is how many there will be.
+        most = 2 * self._max_in_flight
         asked = taken = 0
         more = True
         try:
             while True:
-                while more and asked - taken < 2 * limit and asked - taken - arrived.qsize() < limit:
+                while more and asked - taken < most:
                     request = next(requests, None)
                     if request is None:
                         more = False
@@ -202,12 +203,11 @@ class Chat(TeacherModel):
         first_s = time.monotonic()
         tries, rung, refusal = 0, self._rung, None
         while True:
+            rung, outcome = await self._try(transport, prompt, rung)
             features = self._features(prompt, rung)
-            start_s = time.monotonic()
-            outcome = await self._try(transport, prompt, features)
             if isinstance(outcome, Reply):
                 self._succeeded(prompt, features, rung)
-                return Reply(outcome, replace(outcome.meta, latency_s=round(time.monotonic() - start_s, 4)))
+                return outcome
             if outcome.status in (400, 422) and features not in self._accepted:
                 refusal = refusal or outcome
                 lower = self._lower(prompt, rung)
@@ -224,13 +224,22 @@ class Chat(TeacherModel):
                 return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
             await asyncio.sleep(pause_s)
 
-    async def _try(self, transport: Transport, prompt: Prompt, features: Features) -> Union[Reply, Failure]:
-        body = request_body(prompt, self._name, features, self._params)
+    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> Tuple[int, Union[Reply, Failure]]:
+        """RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came."""
+
+        def body() -> bytes:
+            nonlocal rung
+            rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
+            return request_body(prompt, self._name, self._features(prompt, rung), self._params)
+
         try:
             response = await transport.post(body)
         except (Unreachable, Broken) as error:
-            return Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
-        return read_response(response.status, response.headers, response.body)
+            return rung, Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
+        outcome = read_response(response.status, response.headers, response.body)
+        if isinstance(outcome, Reply):
+            outcome = Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
+        return rung, outcome
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
         features = self._ladder[rung]

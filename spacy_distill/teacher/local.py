@@ -180,7 +180,7 @@ class Local(TeacherModel):
         RETURNS (NDArray): Raw log-probabilities of its choices for each of `CONTENT_FREE`. `(3, K)`.
         """
         found: Dict[int, list[float]] = {}
-        for index, _, reply in self._raw([prompt.with_text(text) for text in CONTENT_FREE]):
+        for index, _, reply in self._stream_raw([prompt.with_text(text) for text in CONTENT_FREE]):
             if reply.meta.choices is None:
                 raise TeacherError(f"{self.name} did not score a content-free prompt.")
             found[index] = [reply.meta.choices[label] for label in prompt.choices]

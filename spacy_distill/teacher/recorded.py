@@ -49,7 +49,7 @@ class Recorded(TeacherModel):
         super().__init__()
         self.path = Path(path)
         self._answer_field = reply_field or label_field
-        self._raw = reply_field is not None
+        self._reads_replies = reply_field is not None
         self._confidence_field = confidence_field
         self._confidence_kind: ConfidenceKind = confidence_kind
         self._logprob_field = logprob_field
@@ -107,17 +107,19 @@ class Recorded(TeacherModel):
         if answer is None:
             return Reply("", ReplyMeta(model=self.name))
         text, spans = "", None
-        if self._raw and isinstance(answer, str):
+        if self._reads_replies and isinstance(answer, str):
             text = answer
         elif isinstance(answer, str):
             text = json.dumps({"label": answer}, ensure_ascii=False)
-        elif isinstance(answer, (list, tuple)) and not self._raw:
+        elif isinstance(answer, (list, tuple)) and not self._reads_replies:
             if all(isinstance(item, str) for item in answer):
                 text = json.dumps({"labels": list(answer)}, ensure_ascii=False)
             if not text or not answer:  # An empty list is an answer to either question.
                 spans = self._spans(where, record, answer)
         else:
-            expected = "a raw reply" if self._raw else "a label, a list of labels, or a list of [start, end, label]"
+            expected = (
+                "a raw reply" if self._reads_replies else "a label, a list of labels, or a list of [start, end, label]"
+            )
             raise InputError(f"{where}: expected {expected} in {self._answer_field!r}, found {answer!r}.")
         meta = ReplyMeta(model=self.name, confidence=confidence, confidence_kind=kind, spans=spans)
         return Reply(text, meta)

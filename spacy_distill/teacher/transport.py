@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import os
 import threading
+import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -34,11 +35,13 @@ class Response:
     status (int): HTTP status.
     headers (Mapping[str, str]): Names in any case.
     body (bytes): As it was sent, decompressed.
+    latency_s (float): Seconds from the request to the last byte.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    latency_s: float
 
 
 def is_loopback(url: str) -> bool:
@@ -72,6 +75,7 @@ class Transport:
         self.pid = os.getpid()
         self._headers = dict(headers)
         self._connections = connections
+        self._free = asyncio.Semaphore(connections)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECTING_S)
         self._session: aiohttp.ClientSession | None = None
         self._inbox: deque[Callable[[], object]] = deque()
@@ -111,24 +115,20 @@ class Transport:
             return
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
 
-    async def post(self, body: bytes) -> Response:
-        """Send a JSON body. To be awaited in the loop's thread.
+    async def post(self, body: Callable[[], bytes]) -> Response:
+        """Send a JSON body as soon as a connection is free. To be awaited in the loop's thread.
 
+        body (Callable[[], bytes]): Makes the body, at the moment when it can be sent.
         RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
         RAISES (Unreachable, Broken): There is no whole response.
         """
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._connections)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                headers=self._headers,
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=proxy_for(self.url),
-            )
         try:
-            async with self._session.post(self.url, data=body, allow_redirects=False) as response:
-                return Response(response.status, response.headers, await response.read())
+            async with self._free:
+                start_s = time.perf_counter()
+                async with self._opened().post(self.url, data=body(), allow_redirects=False) as response:
+                    content = await response.read()
+                latency_s = round(time.perf_counter() - start_s, 4)
+            return Response(response.status, response.headers, content, latency_s)
         except aiohttp.ConnectionTimeoutError:
             raise Unreachable(f"no connection within {_CONNECTING_S:g} s") from None
         except asyncio.TimeoutError:
@@ -137,6 +137,17 @@ class Transport:
             raise Unreachable(f"no connection ({_reason(error)})") from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Broken(f"the connection broke ({type(error).__name__})") from None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections),
+                headers=self._headers,
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=proxy_for(self.url),
+            )
+        return self._session
 
     def close(self) -> None:
         """Close every connection and end the thread."""

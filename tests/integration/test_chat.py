@@ -89,27 +89,18 @@ def test_a_task_of_spacy_llm_in_a_pipeline(server: ChatServer, tmp_path: Path) -
     nlp.get_pipe("llm_textcat")._model.close()
 
 
-def test_many_in_flight_never_too_many_and_no_barrier(make_chat: MakeChat, server: ChatServer) -> None:
+def test_many_in_flight_and_never_too_many(make_chat: MakeChat, server: ChatServer) -> None:
     server.latency_s = 0.05
-
-    def behave(seen: Seen) -> None:  # Every eighth takes five times as long; it must not hold up the others.
-        server.latency_s = 0.25 if seen.prompt.endswith(("w0", "w8")) else 0.05
-
-    server.behave = behave
-    start = time.perf_counter()
     ask(make_chat(max_in_flight=8), prompts(80))
-    taken = time.perf_counter() - start
     assert server.most_in_flight == 8
-    barrier_s = 10 * 0.25
-    assert taken < 0.6 * barrier_s
 
 
-def test_replies_come_in_order_of_completion(make_chat: MakeChat, server: ChatServer) -> None:
+def test_no_reply_waits_for_a_slow_one(make_chat: MakeChat, server: ChatServer) -> None:
     def behave(seen: Seen) -> None:
-        server.latency_s = 0.5 if seen.prompt.endswith("w0") else 0.0
+        server.latency_s = 2.0 if seen.prompt.endswith("w0") else 0.0
 
     server.behave = behave
-    order = [index for index, _ in make_chat().stream(prompts(5))]
+    order = [index for index, _ in make_chat(max_in_flight=4).stream(prompts(60))]
     assert order[-1] == 0
 
 
@@ -258,7 +249,7 @@ def test_a_server_that_takes_less_is_asked_for_less(
     last = server.seen[-1].body
     assert (last.get("response_format") or {}).get("type") == form
     assert ("logprobs" in last) is logprobs
-    assert len(server.seen) - 40 <= 4 * refused  # Only those that were in flight at first were refused.
+    assert len(server.seen) - 40 <= 8 * refused  # Only those that were at hand at first were refused.
     assert len([record for record in caplog.records if "does not take" in record.message]) == 1
 
 

@@ -156,7 +156,7 @@ def test_a_teacher_that_cannot_be_used_says_so_at_once(
     assert server.url in str(caught.value)
     assert remedy in str(caught.value)
     assert "sk-canary" not in str(caught.value)
-    assert len(server.seen) <= 8
+    assert len(server.seen) <= 16  # Twice as many as are in flight.
 
 
 def test_an_account_that_runs_empty_stops_the_run_and_keeps_what_was_paid(

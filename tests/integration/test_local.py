@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import spacy
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
-from spacy_distill.errors import ConfigError, TeacherError  # noqa: E402
-from spacy_distill.teacher.calibration import content_free_bias, probabilities  # noqa: E402
-from spacy_distill.teacher.local import CONTENT_FREE, Local, make_local  # noqa: E402
-from spacy_distill.teacher.types import Prompt  # noqa: E402
+from tiny_model import save_model
+
+from spacy_distill.errors import ConfigError, TeacherError
+from spacy_distill.teacher.calibration import content_free_bias, probabilities
+from spacy_distill.teacher.local import CONTENT_FREE, Local, make_local
+from spacy_distill.teacher.types import Prompt
 
 pytestmark = pytest.mark.local
 
@@ -25,24 +26,7 @@ DEMO_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
-    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["</s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(["the tea is good", "the tea is bad"], trainer)
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48
-    )
-    config.update({"initializer_range": 0.4, "eos_token_id": 0, "bos_token_id": None, "max_position_embeddings": 256})
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer.save_pretrained(folder)
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return save_model(tmp_path_factory.mktemp("models") / "tiny", window=256)
 
 
 def prompts(*texts):
@@ -168,7 +152,6 @@ def test_making_one_reads_nothing():
 
 
 def test_inside_spacy_llm(folder, tmp_path):
-    pytest.importorskip("spacy_distill.tasks.textcat")
     nlp = spacy.blank("en")
     nlp.add_pipe(
         "llm",

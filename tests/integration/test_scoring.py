@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
+pytest.importorskip("transformers")
+
+from tiny_model import save_model  # noqa: E402
 
 from spacy_distill.errors import TeacherError  # noqa: E402
 from spacy_distill.teacher.packing import Tree  # noqa: E402
@@ -16,63 +17,10 @@ from spacy_distill.teacher.writing import write  # noqa: E402
 
 pytestmark = pytest.mark.local
 
-TRAINING = [
-    "Say whether the tea is good or bad.\n\nTea: a fine green leaf, fresh and bright\nVerdict: very good\n\n",
-    "Tea: dusty bags, stale and flat\nVerdict: very bad\n\nTea: no opinion\nVerdict: neither\n\n",
-    "good bad neither very good very bad verdict tea leaf fresh stale bright flat dusty green fine",
-] * 4
 PREFIX = "Say whether the tea is good or bad.\n\nTea: fine leaf\nVerdict: very good\n\nTea: "
 SUFFIX = "\nVerdict:"
 CHOICES = {"good": " very good", "bad": " very bad", "neither": " neither", "unknown": " quite zebra-striped 🍵"}
 TEXTS = ["fresh green leaf", "", "stale", "a dusty flat bag " * 6, "naïve 🍵 tea\n", "\n\nlines", " spaces  "]
-
-
-def make_tokenizer(bos):
-    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
-    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    special = ["<s>", "</s>"]
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(TRAINING, trainer)
-    if bos:
-        bpe.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>")
-
-
-def make_config(kind, vocab):
-    special = {"bos_token_id": 0, "eos_token_id": 1}
-    common = {
-        **special,
-        "vocab_size": vocab,
-        "hidden_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 48,
-        "max_position_embeddings": 160,
-        "initializer_range": 0.4,
-        "pad_token_id": 1,
-    }
-    if kind == "gpt2":
-        return transformers.GPT2Config(**special, vocab_size=vocab, n_embd=32, n_layer=3, n_head=4, n_positions=160)
-    if kind == "mistral":
-        return transformers.MistralConfig(**common, sliding_window=9)
-    if kind == "gemma2":
-        return transformers.Gemma2Config(**common, head_dim=8, sliding_window=9, final_logit_softcapping=5.0)
-    return transformers.LlamaConfig(**common)
-
-
-def save_model(folder, kind="llama", bos=False):
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(bos)
-    model = transformers.AutoModelForCausalLM.from_config(make_config(kind, len(tokenizer)))
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_what_spacy_loads_at_every_start_stays_light(module: str) -> None:
     program = (
         f"import spacy, sys; before = set(sys.modules); import {module};"
         "new = {name.split('.')[0] for name in set(sys.modules) - before};"
-        "heavy = new & {'torch', 'transformers', 'httpx', 'spacy_llm', 'jinja2', 'sklearn', 'rich', 'typer'};"
+        "heavy = new & {'torch', 'transformers', 'aiohttp', 'spacy_llm', 'jinja2', 'sklearn', 'rich', 'typer'};"
         "sys.exit(f'{heavy}' if heavy else 0)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -3,8 +3,8 @@
 import pytest
 
 from spacy_distill.errors import ConfigError
+from spacy_distill.tasks.label_parsing import parse_labels
 from spacy_distill.tasks.names import Names
-from spacy_distill.tasks.parsing import parse_labels
 
 LABELS = ("billing", "card_lost", "Other requests", "refund, partial", "refund", "is it real?")
 
