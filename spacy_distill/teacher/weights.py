@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -113,7 +114,7 @@ def load(name: str, device: Device = "auto", threads: int | None = None) -> tupl
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Keep the loaders' progress bars off the terminal: they are not all under one switch."""
     with contextlib.redirect_stderr(io.StringIO()):
         yield
