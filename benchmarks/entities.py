@@ -4,7 +4,7 @@
 
 The labels are parsed from the raw replies. The student is evaluated on 200 texts annotated by people; a published spaCy
 student of these same 500 labels has .41 F there, its teacher .527 on the 177 training texts that were reviewed.
-Ends with one line of JSON: `reddit_cooking_f` (mean over seeds), each seed's F with its interval, the teacher's F on the
+Ends with one line of JSON: `reddit_cooking_f` (mean over seeds), F by seed with its interval, the teacher's F on the
 reviewed texts, words/s and MB.
 """
 

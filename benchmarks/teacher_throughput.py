@@ -4,7 +4,8 @@ Both send the same prompts for the same texts to the same server, which runs in 
 thinks for 100 ms about each. Each reply is committed to a ledger by ours; spaCy-llm's model keeps nothing.
 
 spaCy-llm's OpenAI class asks api.openai.com for its models in the constructor whatever the endpoint; that call alone
-is switched off. Its request path is its own.
+is switched off. Its request path is its own. Theirs takes long enough to be measured once; ours is over so soon that
+it runs three times, with new connections and an empty ledger each, and the median counts.
 
 `share_of_ideal` is what concurrency and latency allow: in flight / latency. `cpu_ms_per_text` is the user and system
 time of this process while ours runs, `peak_rss_mb` its peak memory, spaCy and spaCy-llm included.
@@ -122,16 +123,17 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200, help="texts for both (default: %(default)s)")
     parser.add_argument("--stream", type=int, default=6400, help="further texts for ours alone, for its steady pace")
     parser.add_argument("--in-flight", type=int, default=64, help="requests at a time (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="100 texts for both, 1,280 for ours alone")
+    parser.add_argument("--quick", action="store_true", help="1,280 further texts")
     options = parser.parse_args()
-    both, alone = (100, 1280) if options.quick else (options.texts, options.stream)
+    both, alone = options.texts, 1280 if options.quick else options.stream
     with data_path("sms_spam_llm", "all.jsonl").open(encoding="utf8") as file:
         texts = list(dict.fromkeys(json.loads(line)["text"] for line in file))
     prompts = [Prompt(f"{texts[n % len(texts)]} {n}", prefix=PREFIX, suffix=SUFFIX) for n in range(both + alone)]
     with chat_server() as url, tempfile.TemporaryDirectory() as folder:
         run_ours(url, prompts[:1], 1, Path(folder) / "warm.sqlite")
         theirs = run_theirs(url, prompts[:both])
-        ours = run_ours(url, prompts[:both], options.in_flight, Path(folder) / "both.sqlite")
+        short = [run_ours(url, prompts[:both], options.in_flight, Path(folder) / f"{n}.sqlite") for n in range(3)]
+        ours = sorted(short, key=lambda run: run.seconds_s)[1]
         steady = run_ours(url, prompts[both:], options.in_flight, Path(folder) / "steady.sqlite")
     speedup = theirs.seconds_s / ours.seconds_s
     print(f"{LATENCY_S * 1000:.0f} ms latency, loopback, {os.cpu_count()} cores\n")

@@ -9,7 +9,7 @@ from .common import console
 
 
 def evaluate(
-    student: Annotated[Path, typer.Argument(help="The trained pipeline: training/<student>/model-best.")],
+    student: Annotated[Path, typer.Argument(help="The trained pipeline, such as training/fast/model-best.")],
     gold_file: Annotated[Path, typer.Argument(help="Texts with gold: JSONL, CSV, TSV or Parquet.")],
     output_dir: Annotated[Path, typer.Argument(help="Where report.html and evaluation.json go.")],
     teacher: Annotated[Optional[Path], typer.Option(help="The gold file annotated by the teacher (.spacy).")] = None,
@@ -31,8 +31,8 @@ def evaluate(
     the student over the gold texts, times it, and scores both against gold, with a paired bootstrap that draws whole
     groups of texts where the file has groups. With --corpus it also scores the answer "always the most frequent label".
 
-    Writes OUTPUT_DIR/report.html (one file, to open in a browser; it shows gold texts unless --no-examples is given)
-    and OUTPUT_DIR/evaluation.json (every figure, no texts), and prints the table.
+    Writes `OUTPUT_DIR/report.html` (one file, to open in a browser; it shows gold texts unless --no-examples is given)
+    and `OUTPUT_DIR/evaluation.json` (every figure, no texts), and prints the table.
 
     Example: `spacy-distill evaluate training/fast/model-best assets/gold.jsonl evaluation --teacher
     annotations/gold.spacy --corpus corpus`

@@ -9,7 +9,7 @@ from .common import console
 
 
 def release(
-    model: Annotated[Path, typer.Argument(help="The trained pipeline: training/<student>/model-best.")],
+    model: Annotated[Path, typer.Argument(help="The trained pipeline, such as training/fast/model-best.")],
     output_dir: Annotated[Path, typer.Argument(help="Where the package and its wheel go.")],
     name: Annotated[str, typer.Option(help="The package's name, such as reviews_small.")],
     version: Annotated[str, typer.Option(help="Its version.")] = "0.1.0",
@@ -24,7 +24,7 @@ def release(
     the config names no path of this machine; loads it in a process without spacy-distill and compares its answers with
     the trained pipeline's; writes a model card with the figures from evaluation.json; builds the wheel.
 
-    Writes OUTPUT_DIR/frozen, which `spacy.load` takes, and OUTPUT_DIR/<lang>_<name>-<version>/dist/*.whl.
+    Writes `OUTPUT_DIR/frozen`, which `spacy.load` takes, and `OUTPUT_DIR/en_NAME-VERSION/dist/*.whl`.
 
     Example: `spacy-distill release training/fast/model-best packages --name reviews_small --version 1.0.0
     --evaluation evaluation/evaluation.json --manifest corpus/manifest.json`

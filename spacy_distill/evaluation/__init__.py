@@ -1,0 +1,1 @@
+"""How good the student is: beside its teacher and the majority label, on texts that people labelled."""

@@ -31,9 +31,16 @@ def replace(nlp: Language, name: str, student: Language | Path | str) -> Languag
     if name not in nlp.component_names:
         raise ConfigError(f"There is no component {name!r} in the pipeline [{', '.join(nlp.component_names)}].")
     trained = _copy(student) if isinstance(student, Language) else spacy.load(student)
-    labels = tuple(getattr(nlp.get_pipe(name), "labels", ()))
+    teacher = nlp.get_pipe(name)
+    labels = tuple(getattr(teacher, "labels", ()))
     component = _find(trained, labels, name)
     _check_labels(name, labels, component)
+    exclusive = getattr(getattr(teacher, "task", None), "exclusive", component.exclusive)
+    if exclusive != component.exclusive:
+        kinds = {True: "gives exactly one label a text", False: "gives any number of labels a text"}
+        raise ConfigError(
+            f"{name!r} {kinds[exclusive]}, the student {kinds[component.exclusive]}. Train one that agrees."
+        )
     _check_language(nlp, trained)
     adopt = _check_vectors(nlp, trained, component.name)
     _own_tok2vec(trained, component.name)

@@ -68,14 +68,14 @@ def train(nlp, cats=CATS, ents=(), steps=12):
 
 def soft_student(**config):
     """A trained pipeline with `soft_textcat`, whose labels are "complaint" and "praise"."""
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("soft_textcat", name="topic", config={"model": attention(), "balance": 0.5, **config})
     return train(nlp)
 
 
 def shared_student():
     """A trained pipeline whose `soft_textcat` listens to a shared `tok2vec`."""
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("tok2vec", config={"model": tok2vec()})
     nlp.add_pipe("soft_textcat", config={"model": {**attention(), "tok2vec": listener()}})
     return train(nlp)
@@ -83,7 +83,7 @@ def shared_student():
 
 def entity_student():
     """A trained pipeline with `ner`, whose labels are "FOOD" and "TOOL"."""
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("ner")
     return train(nlp, cats=(), ents=ENTS, steps=30)
 

@@ -90,7 +90,7 @@ def test_a_shared_tok2vec_goes_along(tmp_path):
 
 
 def test_several_labels_a_text(tmp_path):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("soft_textcat_multilabel", config={"model": small.attention(exclusive=False), "threshold": 0.3})
     small.train(nlp).to_disk(tmp_path / "trained")
     frozen = freeze(tmp_path / "trained", tmp_path / "frozen")
@@ -109,7 +109,7 @@ def test_entities(tmp_path):
 
 
 def test_word_vectors_go_along(tmp_path):
-    nlp = small.word_vectors(spacy.blank("en"))
+    nlp = small.word_vectors(spacy.blank("xx"))
     nlp.add_pipe("soft_textcat", config={"model": small.attention(vectors=True)})
     small.train(nlp).to_disk(tmp_path / "trained")
     frozen = freeze(tmp_path / "trained", tmp_path / "frozen")
@@ -118,7 +118,7 @@ def test_word_vectors_go_along(tmp_path):
 
 
 def test_components_that_need_words_keep_them(tmp_path):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("tagger", config={"model": {"@architectures": "spacy.Tagger.v2", "tok2vec": small.tok2vec()}})
     nlp.add_pipe("soft_textcat", config={"model": small.attention()})
     examples = [
@@ -138,7 +138,7 @@ def test_an_llm_component_cannot_be_frozen(tmp_path):
 
 
 def test_code_that_nobody_else_has_cannot_be_frozen(tmp_path):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("local_habit")
     nlp.to_disk(tmp_path / "trained")
     with pytest.raises(

@@ -39,7 +39,7 @@ def note_the_end(doc):
     return doc
 
 
-def teacher(labels=LABELS, lang="en", task="spacy.TextCat.v3", **extra):
+def teacher(labels=LABELS, lang="xx", task="spacy.TextCat.v3", **extra):
     nlp = spacy.blank(lang)
     nlp.add_pipe("sentencizer")
     config = {
@@ -120,16 +120,40 @@ def test_a_listener_does_not_listen_to_the_pipelines_own_tok2vec():
 
 
 def test_entities_of_a_student_that_does_both():
-    both = spacy.blank("en")
+    both = spacy.blank("xx")
     both.add_pipe("ner")
     both.add_pipe("soft_textcat", config={"model": small.attention()})
     small.train(both, ents=small.ENTS)
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     task = {"@llm_tasks": "spacy.NER.v2", "labels": ["FOOD", "TOOL"]}
     nlp.add_pipe("llm", name="llm_ner", config={"task": task, "model": {"@llm_models": "test.Complainer.v1"}})
     spacy_distill.replace(nlp, "llm_ner", both)
     assert nlp.get_pipe_meta("llm_ner").factory == "ner"
     assert small.entities(nlp) == small.entities(both)
+
+
+def test_it_takes_the_place_of_our_own_task(student):
+    nlp = spacy.blank("xx")
+    config = {
+        "task": {"@llm_tasks": "spacy_distill.TextCat.v1", "labels": ["praise", "complaint"]},
+        "model": {"@llm_models": "spacy_distill.Scripted.v1", "replies": ["praise"]},
+    }
+    nlp.add_pipe("llm", name="llm_textcat", config=config)
+    before = nlp("A lovely wok, great!")
+    assert set(before.cats) == set(LABELS)
+    spacy_distill.replace(nlp, "llm_textcat", student)
+    assert small.cats(nlp) == small.cats(student)
+
+
+def test_one_label_a_text_is_not_any_number_of_them(student):
+    nlp = spacy.blank("xx")
+    config = {
+        "task": {"@llm_tasks": "spacy_distill.TextCat.v1", "labels": LABELS, "exclusive": False},
+        "model": {"@llm_models": "spacy_distill.Scripted.v1", "replies": []},
+    }
+    nlp.add_pipe("llm", name="llm_textcat", config=config)
+    with pytest.raises(ConfigError, match="gives any number of labels a text, the student gives exactly one"):
+        spacy_distill.replace(nlp, "llm_textcat", student)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +174,7 @@ def test_other_labels_are_named_and_nothing_changes(student, labels, message):
 
 
 def test_another_language_is_refused(student):
-    with pytest.raises(ConfigError, match="language is 'de', the student's 'en'"):
+    with pytest.raises(ConfigError, match="language is 'de', the student's 'xx'"):
         spacy_distill.replace(teacher(lang="de"), "llm_textcat", student)
 
 
@@ -167,7 +191,7 @@ def test_an_unknown_component_is_named(student):
 
 
 def with_vectors(seed=0):
-    nlp = small.word_vectors(spacy.blank("en"), seed=seed)
+    nlp = small.word_vectors(spacy.blank("xx"), seed=seed)
     nlp.add_pipe("soft_textcat", config={"model": small.attention(vectors=True)})
     return small.train(nlp)
 

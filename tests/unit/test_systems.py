@@ -35,7 +35,7 @@ def test_the_answering_component_is_found(student):
 
 
 def test_a_pipeline_without_an_answer_is_refused(student):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("sentencizer")
     with pytest.raises(ConfigError, match=r"one trained component that answers in the pipeline \[sentencizer\]"):
         find_component(nlp)
@@ -44,7 +44,7 @@ def test_a_pipeline_without_an_answer_is_refused(student):
 
 
 def test_a_pipeline_that_does_both_needs_to_be_told():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("ner")
     nlp.add_pipe("textcat_multilabel")
     with pytest.raises(ConfigError, match=r"'ner' \(ner\), 'textcat_multilabel' \(textcat\). Say which with --task"):
