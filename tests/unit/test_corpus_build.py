@@ -1,0 +1,181 @@
+"""Curated docs to a corpus: targets, labels, manifest, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import Doc
+
+from spacy_distill.corpus.build import build
+from spacy_distill.corpus.manifest import Manifest
+from spacy_distill.docs import annotate_doc, make_doc, read_docs
+from spacy_distill.errors import ConfigError, InputError, StageError
+from spacy_distill.types import Annotation, Span, Text
+
+LABELS = ("fruit", "tool", "bird")
+nlp = spacy.blank("en")
+
+
+def textcat(count: int = 40) -> list[Annotation]:
+    return [
+        Annotation(
+            f"r{index}",
+            f"thing number {index}",
+            "textcat",
+            LABELS,
+            "ok",
+            cats={"fruit": 0.75, "tool": 0.25, "bird": 0.0}
+            if index % 2
+            else {"fruit": 0.25, "tool": 0.75, "bird": 0.0},
+        )
+        for index in range(count)
+    ]
+
+
+def docs_of(annotations: list[Annotation]) -> list[Doc]:
+    return [annotate_doc(make_doc(nlp, Text(item.id, item.text, item.group)), item) for item in annotations]
+
+
+def test_train_is_soft_and_dev_is_hard() -> None:
+    records = textcat()
+    docs = docs_of(records)
+    corpus = build(docs, records, dev_share=0.25)
+    assert {value for doc in corpus.train for value in doc.cats.values()} == {0.75, 0.25, 0.0}
+    assert {value for doc in corpus.dev for value in doc.cats.values()} == {1.0, 0.0}
+    assert all(sum(doc.cats.values()) == 1.0 for doc in corpus.dev)
+    assert {value for doc in docs for value in doc.cats.values()} == {0.75, 0.25, 0.0}, "the input was changed"
+    hard = build(docs, records, dev_share=0.25, soft=False)
+    assert {value for doc in hard.train for value in doc.cats.values()} == {1.0, 0.0}
+
+
+def test_a_multi_label_dev_takes_every_class_at_half_or_more() -> None:
+    cats = {"fruit": 0.9, "tool": 0.5, "bird": 0.4}
+    records = [replace(item, exclusive=False, cats=cats) for item in textcat()]
+    assert build(docs_of(records), records).dev[0].cats == {"fruit": 1.0, "tool": 1.0, "bird": 0.0}
+
+
+def test_labels_hold_all_on_offer_and_the_unseen_are_named() -> None:
+    records = textcat()
+    corpus = build(docs_of(records), records)
+    assert corpus.labels == list(LABELS)
+    assert corpus.manifest.unseen_labels == ["bird"]
+
+
+def test_twice_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        records = textcat()
+        build(docs_of(records), records, sources={"curated": {"path": "kept.spacy"}}).write(tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["dev.spacy", "labels.json", "manifest.json", "train.spacy"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_manifest_is_read_back_and_counts_what_is_there(tmp_path: Path) -> None:
+    records = textcat()
+    corpus = build(docs_of(records), records, dev_share=0.25, seed=3)
+    corpus.write(tmp_path)
+    manifest = Manifest.read(tmp_path / "manifest.json")
+    assert manifest == corpus.manifest
+    assert manifest.train.docs == len(list(read_docs(tmp_path / "train.spacy", nlp.vocab))) == 30
+    assert manifest.dev.docs == len(list(read_docs(tmp_path / "dev.spacy", nlp.vocab))) == 10
+    assert manifest.dev.labels == {"fruit": 5, "tool": 5, "bird": 0}
+    with pytest.raises(StageError, match="spacy-distill corpus"):
+        Manifest.read(tmp_path / "none.json")
+
+
+def test_provenance_survives(tmp_path: Path) -> None:
+    records = [replace(item, provenance={"model": "m"}) for item in textcat()]
+    build(docs_of(records), records).write(tmp_path)
+    doc = next(read_docs(tmp_path / "train.spacy", nlp.vocab))
+    assert doc._.distill["textcat"]["provenance"] == {"model": "m"}
+
+
+def ner(count: int = 20) -> list[Annotation]:
+    return [
+        Annotation(
+            f"r{index}",
+            f"Eve ate pear {index}",
+            "ner",
+            ("FRUIT", "PERSON"),
+            "ok",
+            ents=(Span(8, 12, "FRUIT"),),
+            missing=(Span(0, 3, "PERSON"),),
+        )
+        for index in range(count)
+    ]
+
+
+def test_ner_labels_are_what_spacy_init_labels_writes() -> None:
+    records = ner()
+    corpus = build(docs_of(records), records)
+    component = spacy.blank("en").add_pipe("ner")
+    component.initialize(lambda: [spacy.training.Example(doc, doc) for doc in corpus.train], labels=corpus.labels)
+    assert set(component.labels) == {"FRUIT", "PERSON"}
+
+
+def test_missing_tokens_stay_missing(tmp_path: Path) -> None:
+    records = ner()
+    build(docs_of(records), records).write(tmp_path)
+    for doc in read_docs(tmp_path / "train.spacy", nlp.vocab):
+        assert [token.ent_iob_ for token in doc][:3] == ["", "O", "B"]
+
+
+def test_gold_dev_takes_the_place_of_a_share() -> None:
+    records = textcat()
+    gold = [replace(records[0], id="g", text="something else", gold=True)]
+    corpus = build(docs_of(records), records, gold_dev=gold, nlp=nlp)
+    assert (len(corpus.train), len(corpus.dev)) == (40, 1)
+    assert (corpus.manifest.dev_from, corpus.manifest.dev_share) == ("gold", None)
+
+
+def test_gold_dev_must_not_be_in_train() -> None:
+    records = [replace(item, group=f"g{index}") for index, item in enumerate(textcat())]
+    for text, group in (("THING number 3", None), ("new", "g3")):
+        gold = [replace(records[0], id="g", text=text, group=group)]
+        with pytest.raises(InputError, match=r"1 curated texts .* r3"):
+            build(docs_of(records), records, gold_dev=gold, nlp=nlp)
+
+
+def test_a_gold_entity_across_a_token_is_left_out_of_the_score(caplog: pytest.LogCaptureFixture) -> None:
+    records = ner()
+    gold = [replace(records[0], id="g", text="A pineapple", ents=(Span(6, 11, "FRUIT"),), missing=())]
+    corpus = build(docs_of(records), records, gold_dev=gold, nlp=nlp)
+    assert [token.ent_iob_ for token in corpus.dev[0]] == ["O", ""]
+    assert "1 gold entities" in caplog.text
+
+
+def test_too_few_texts_say_which_stage() -> None:
+    with pytest.raises(StageError, match="curation kept nothing"):
+        build([], [])
+    records = [replace(item, group="one") for item in textcat()]
+    with pytest.raises(StageError, match="only 1 sets"):
+        build(docs_of(records), records)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"status": "abstain", "cats": None}, InputError, "must not be trained on"),
+        ({"cats": {"fruit": 0.0, "tool": 0.0, "bird": 0.0}}, InputError, "add up to 0.000"),
+        ({"labels": ("fruit", "tool")}, InputError, "different labels"),
+    ],
+)
+def test_annotations_that_must_not_be_trained_on(change, error: type[Exception], message: str) -> None:
+    records = textcat()
+    docs = docs_of(records)
+    records[5] = replace(records[5], **change)
+    with pytest.raises(error, match=message):
+        build(docs, records)
+
+
+def test_settings_that_cannot_work() -> None:
+    records = textcat()
+    with pytest.raises(ConfigError, match="dev_share"):
+        build(docs_of(records), records, dev_share=1.0)
+    alone = [replace(item, labels=("fruit",), cats={"fruit": 1.0}) for item in records]
+    with pytest.raises(ConfigError, match="second label"):
+        build(docs_of(alone), alone)

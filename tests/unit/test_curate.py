@@ -1,0 +1,144 @@
+"""Rules in a row: the config, the order, the books."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.util import import_file
+
+from spacy_distill.curation.curate import curate, load_rules
+from spacy_distill.curation.types import Context, RuleResult
+from spacy_distill.curation.write import write_curation
+from spacy_distill.docs import annotate_doc, make_doc, note, read_docs
+from spacy_distill.errors import ConfigError, InputError
+from spacy_distill.types import Annotation, Text
+
+LABELS = ("fruit", "tool", "bird")
+DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "curation.cfg"
+
+
+def random_annotations(seed: int, count: int = 60) -> list[Annotation]:
+    chance = random.Random(seed)
+    found = []
+    for index in range(count):
+        status = chance.choice(["ok", "ok", "ok", "abstain", "error"])
+        label = chance.choice(LABELS[:2])
+        cats = {name: float(name == label) for name in LABELS} if status == "ok" else None
+        text = chance.choice(["pear", "PEAR", "a saw", "two saws", "an axe", f"item {index}"])
+        found.append(Annotation(f"r{index}", text, "textcat", LABELS, status, cats=cats))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_books_close(seed: int) -> None:
+    given = random_annotations(seed)
+    result = curate(given, load_rules(DEFAULT), Context.of([Text("g", "AN AXE")]))
+    everything = [item.id for item in result.kept] + [item.annotation.id for item in result.rejected]
+    assert sorted(everything) == sorted(item.id for item in given)
+    remaining = len(given)
+    for book in result.books.rules:
+        assert book.given == remaining == book.kept + book.dropped
+        assert book.dropped == sum(item.rule == book.rule for item in result.rejected)
+        remaining = book.kept
+    assert remaining == len(result.kept)
+    assert sum(result.books.labels_after.values()) == len(result.kept)
+    assert all(item.status == "ok" and item.text != "an axe" for item in result.kept)
+    assert len({item.text.casefold() for item in result.kept}) == len(result.kept)
+    assert "bird" in result.books.rare_labels(1)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "curation.cfg"
+    path.write_text(text, encoding="utf8")
+    return path
+
+
+def test_the_list_says_which_rules_run_and_in_which_order(tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf8")
+    listed = '["status", "leakage", "conflicts", "duplicates"]'
+    assert listed in text
+    config = write(tmp_path, text.replace(listed, '["min_confidence", "status"]'))
+    assert list(load_rules(config)) == ["min_confidence", "status"]
+
+
+SECTION = '[curation]\nrules = ["a"]\n[rules]\n[rules.a]\n@misc = '
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[curation]\n", r"needs `rules`"),
+        ('[curation]\nrules = ["a", "a"]\n', "more than once"),
+        ('[curation]\nrules = ["a"]\n', r"no section \[rules.a\]"),
+        (SECTION + '"no.such.v1"\n', "not registered"),
+        (SECTION + '"spacy_distill.min_confidence.v1"\n', "threshold"),
+        (SECTION + '"spacy_distill.conflicts.v1"\nresolve = "coin"\n', "resolve"),
+        ("[curation\n", "cannot be read"),
+    ],
+)
+def test_a_config_that_cannot_work_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as found:
+        load_rules(path)
+    assert str(path) in str(found.value)
+
+
+def test_a_rule_of_ones_own(tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "import spacy\n"
+        "from spacy_distill.curation.types import RuleResult\n"
+        '@spacy.registry.misc("mine.short.v1")\n'
+        "def make_short(least: int):\n"
+        "    def rule(annotations, context):\n"
+        "        kept = [a for a in annotations if len(a.text) >= least]\n"
+        '        return RuleResult(kept, [(a, "too short") for a in annotations if len(a.text) < least])\n'
+        "    return rule\n",
+        encoding="utf8",
+    )
+    import_file("mine", code)
+    loaded = load_rules(write(tmp_path, SECTION + '"mine.short.v1"\nleast = 5\n'))
+    result = curate(random_annotations(0), loaded, Context())
+    assert result.rejected
+    assert {item.reason for item in result.rejected} == {"too short"}
+
+
+def test_a_rule_that_loses_annotations_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'greedy'"):
+        curate(random_annotations(0), {"greedy": lambda given, _: RuleResult(given[1:], [])}, Context())
+
+
+def test_ids_must_be_unique_and_labels_the_same() -> None:
+    one, two = random_annotations(0, 2)
+    with pytest.raises(InputError, match="occurs twice"):
+        curate([one, one], {}, Context())
+    other = Annotation("x", "x", "textcat", ("fruit",), "error")
+    with pytest.raises(InputError, match="different labels"):
+        curate([one, two, other], {}, Context())
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    given = random_annotations(3)
+    docs = [annotate_doc(make_doc(nlp, Text(item.id, item.text)), item) for item in given]
+    for doc, item in zip(docs, given, strict=True):
+        if item.status != "ok":
+            note(doc, "textcat", {**doc._.distill["textcat"], "raw": "no idea"})
+    result = curate(given, load_rules(DEFAULT), Context())
+    write_curation(tmp_path, docs, given, result, task="textcat", sources={"gold": []})
+    kept = list(read_docs(tmp_path / "kept.spacy", nlp.vocab))
+    assert [doc._.distill["id"] for doc in kept] == [item.id for item in result.kept]
+    of_id = {doc._.distill["id"]: doc for doc in docs}
+    for doc in kept:
+        original = of_id[doc._.distill["id"]]
+        assert [token.text for token in doc] == [token.text for token in original]
+        assert doc.cats == original.cats
+    rows = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text(encoding="utf8").splitlines()]
+    assert [row["id"] for row in rows] == [item.annotation.id for item in result.rejected]
+    assert all(row["raw"] == "no idea" for row in rows if row["status"] != "ok")
+    books = json.loads((tmp_path / "curation.json").read_text(encoding="utf8"))
+    assert books["given"] == len(given) == books["kept"] + books["rejected"]

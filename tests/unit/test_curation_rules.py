@@ -1,0 +1,149 @@
+"""Each curation rule alone."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from spacy_distill.curation import rules
+from spacy_distill.curation.types import Context, RuleResult
+from spacy_distill.errors import ConfigError
+from spacy_distill.types import Annotation, Span, Text
+
+LABELS = ("fruit", "tool")
+NOTHING = Context()
+
+
+def textcat(name: str, text: str, label: str = "fruit", confidence: float | None = None, **more) -> Annotation:
+    cats = {other: float(other == label) for other in LABELS}
+    return Annotation(name, text, "textcat", LABELS, "ok", cats=cats, confidence=confidence, **more)
+
+
+def ids(result: RuleResult) -> tuple[list[str], list[str]]:
+    return [item.id for item in result.kept], [item.id for item, _ in result.dropped]
+
+
+def test_status_keeps_only_ok_and_counts_each_other_status() -> None:
+    bad = [
+        replace(textcat(status, "a pear"), status=status, cats=None)
+        for status in ("abstain", "unparsed", "unknown_label", "error")
+    ]
+    result = rules.make_status()([textcat("a", "a plum"), *bad, textcat("blank", " \n")], NOTHING)
+    assert ids(result) == (["a"], ["abstain", "unparsed", "unknown_label", "error", "blank"])
+    assert result.notes["status abstain"] == 1
+    assert result.notes["the text is empty"] == 1
+
+
+def test_min_confidence_keeps_what_has_none_and_counts_it() -> None:
+    given = [textcat("low", "x", confidence=0.4), textcat("at", "y", confidence=0.5), textcat("none", "z")]
+    result = rules.make_min_confidence(0.5)(given, NOTHING)
+    assert ids(result) == (["at", "none"], ["low"])
+    assert result.notes == {"kept without a confidence": 1}
+
+
+def test_min_confidence_takes_a_labels_own_threshold() -> None:
+    given = [textcat("a", "x", "fruit", 0.6), textcat("b", "y", "tool", 0.6)]
+    assert ids(rules.make_min_confidence(0.5, {"tool": 0.7})(given, NOTHING)) == (["a"], ["b"])
+    assert ids(rules.make_min_confidence(0.7, {"tool": 0.5})(given, NOTHING)) == (["b"], ["a"])
+
+
+def test_min_confidence_refuses_an_unknown_label_and_names_the_one_meant() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'tool'"):
+        rules.make_min_confidence(0.5, {"Tool": 0.7})([textcat("a", "x")], NOTHING)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, ".5"])
+def test_min_confidence_refuses_what_is_no_share(threshold: float) -> None:
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        rules.make_min_confidence(threshold)
+
+
+def test_leakage_sees_through_case_space_and_unicode_form() -> None:
+    context = Context.of([Text("g", "Ａ ripe\tPEAR"), Text("h", "a saw", group="shed")])
+    given = [textcat("same", "a  ripe pear"), textcat("other", "a ripe pea"), textcat("group", "a rake", group="shed")]
+    assert ids(rules.make_leakage()(given, context)) == (["other"], ["same", "group"])
+    assert ids(rules.make_leakage(groups=False)(given, context)) == (["other", "group"], ["same"])
+
+
+def test_leakage_does_not_take_a_missing_group_for_a_group() -> None:
+    assert ids(rules.make_leakage()([textcat("a", "a rake")], Context.of([Text("g", "a pear")]))) == (["a"], [])
+
+
+VOTES = [textcat("a", "Pear!"), textcat("b", "pear!"), textcat("c", "PEAR!", "tool", 0.9), textcat("d", "plum")]
+
+
+def test_conflicts_by_majority() -> None:
+    result = rules.make_conflicts("majority")(VOTES, NOTHING)
+    assert ids(result) == (["a", "b", "d"], ["c"])
+    assert result.notes == {"texts in conflict": 1}
+
+
+def test_conflicts_by_confidence() -> None:
+    assert ids(rules.make_conflicts("confidence")(VOTES, NOTHING)) == (["c", "d"], ["a", "b"])
+
+
+def test_conflicts_dropped() -> None:
+    assert ids(rules.make_conflicts("drop")(VOTES, NOTHING)) == (["d"], ["a", "b", "c"])
+
+
+def test_conflicts_with_even_votes_lose_all_whatever_the_order() -> None:
+    even = [VOTES[0], VOTES[2]]
+    assert ids(rules.make_conflicts("majority")(even, NOTHING))[0] == []
+    assert ids(rules.make_conflicts("majority")(even[::-1], NOTHING))[0] == []
+
+
+def test_conflicts_a_person_outranks_teachers() -> None:
+    person = textcat("p", "pear!", "tool", gold=True)
+    assert ids(rules.make_conflicts("majority")([*VOTES[:2], person], NOTHING)) == (["p"], ["a", "b"])
+
+
+def test_duplicates_keep_the_most_confident_else_the_first() -> None:
+    given = [textcat("a", "pear"), textcat("b", "Pear", confidence=0.2), textcat("c", " PEAR", confidence=0.2)]
+    assert ids(rules.make_duplicates()(given, NOTHING)) == (["b"], ["a", "c"])
+
+
+def test_duplicates_with_another_label_are_no_duplicates() -> None:
+    given = [textcat("a", "pear"), textcat("b", "pear", "tool")]
+    assert ids(rules.make_duplicates()(given, NOTHING)) == (["a", "b"], [])
+
+
+def ner(name: str, text: str, *spans: tuple[int, int, str]) -> Annotation:
+    ents = tuple(Span(*span) for span in spans)
+    return Annotation(name, text, "ner", LABELS, "ok", ents=ents)
+
+
+def test_entities_are_the_same_where_their_words_are() -> None:
+    same = [ner("a", "a  Pear", (3, 7, "fruit")), ner("b", "A pear", (2, 6, "fruit"))]
+    assert ids(rules.make_duplicates()(same, NOTHING)) == (["a"], ["b"])
+    assert ids(rules.make_conflicts()(same, NOTHING)) == (["a", "b"], [])
+    other = [same[0], ner("c", "a pear")]
+    assert ids(rules.make_duplicates()(other, NOTHING)) == (["a", "c"], [])
+    assert ids(rules.make_conflicts()(other, NOTHING)) == ([], ["a", "c"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_rule_returns_each_annotation_once_in_order_and_the_same_each_time(seed: int) -> None:
+    chance = random.Random(seed)
+    given = [
+        textcat(
+            str(i), chance.choice(["pear", "Pear", "saw", ""]), chance.choice(LABELS), chance.choice([None, 0.3, 0.9])
+        )
+        for i in range(30)
+    ]
+    made = [
+        rules.make_status(),
+        rules.make_min_confidence(0.5),
+        rules.make_leakage(),
+        rules.make_conflicts(chance.choice(["majority", "confidence", "drop"])),
+        rules.make_duplicates(),
+    ]
+    context = Context.of([Text("g", "SAW")])
+    for rule in made:
+        result = rule(list(given), context)
+        kept, dropped = ids(result)
+        assert sorted([*kept, *dropped], key=int) == [item.id for item in given]
+        assert kept == sorted(kept, key=int)
+        assert ids(rule(list(given), context)) == (kept, dropped)
+        assert all(reason for _, reason in result.dropped)
