@@ -102,24 +102,23 @@ def _show(choice: "Choice") -> None:
 
     best = choice.best
     table = Table(title=f"{choice.model} on {best.texts} gold texts", title_justify="left")
-    table.add_column("prompt")
-    for column in ("shots", "calibration", "accuracy (95 %)", "macro F1", "surer half", "log-loss", "ECE", "texts/s"):
-        table.add_column(column, justify="left" if column == "calibration" else "right")
+    table.add_column("prompt", no_wrap=True)
+    for column in ("shots", "calibration", "accuracy (95 %)", "macro F1", "surer half", "ECE"):
+        table.add_column(column, justify="left" if column == "calibration" else "right", no_wrap=True)
     for trial in choice.trials:
         mark, style = ("▶ ", "bold") if trial is best else ("  ", None)
         table.add_row(
             f"{mark}{trial.candidate}",
             str(trial.shots),
             trial.calibration,
-            f"{trial.accuracy:.3f} ({trial.low:.3f}–{trial.high:.3f})",
+            f"{trial.accuracy:.3f} ({trial.low:.2f}–{trial.high:.2f})",
             f"{trial.macro_f1:.3f}",
             f"{trial.confident_half:.3f}",
-            f"{trial.log_loss:.3f}",
             f"{trial.ece:.3f}",
-            f"{trial.texts_per_s:.1f}",
             style=style,
         )
     console.print(table)
+    console.print("surer half: accuracy of the half it is surest of. Log-loss and speed are in the JSON.")
     for prompt, reason in choice.skipped.items():
         console.print(f"Not tried: {prompt}: {reason}")
     console.print(

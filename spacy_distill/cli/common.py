@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..annotate import Summary
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:  # a file or a pipe has no width: leave tables room
+    console = Console(highlight=False, soft_wrap=True, width=120)
 
 
 @contextmanager
