@@ -25,7 +25,9 @@ def import_(
     ] = None,
     confidence_field: Annotated[Optional[str], typer.Option(help="Field with a confidence, 0 to 1.")] = None,
     confidence_kind: Annotated[ConfidenceKind, typer.Option(help="What it is.")] = "votes",
-    multi_label: Annotated[bool, typer.Option(help="Text classification: several labels a text.")] = False,
+    multi_label: Annotated[
+        bool, typer.Option(help="Text classification: several labels a text, or none ([]).")
+    ] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
 ) -> None:
@@ -53,7 +55,7 @@ def import_(
         raise InputError(f"{labels_file}: no record has a label in {label_field!r}. {known}")
     settings: dict[str, Any] = {"labels": labels}
     if task == "textcat":
-        settings["exclusive"] = not multi_label
+        settings |= {"exclusive": not multi_label, "allow_none": multi_label}
     model = {
         "@llm_models": "spacy_distill.Recorded.v1",
         "path": str(labels_file),

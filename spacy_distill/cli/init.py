@@ -32,8 +32,9 @@ def init(
 ) -> None:
     """Scaffold a project for your own labels and texts.
 
-    Writes `project.yml` (the stages, for `spacy project run`), `configs/` (teacher, curation, students) and copies
-    your texts and gold to `assets/`. The default teacher is a server on this machine, such as Ollama.
+    Reads your texts and gold once, to find mistakes now and not later. Writes `project.yml` (the stages, for `spacy
+    project run`), `configs/` (teacher, curation, students) and copies of texts and gold in `assets/`. The default
+    teacher is a server on this machine, such as Ollama.
 
     Example: `spacy-distill init tickets --label bug --label question --texts tickets.jsonl --model llama3.1`
 
