@@ -25,9 +25,7 @@ def import_(
     ] = None,
     confidence_field: Annotated[Optional[str], typer.Option(help="Field with a confidence, 0 to 1.")] = None,
     confidence_kind: Annotated[ConfidenceKind, typer.Option(help="What it is.")] = "votes",
-    multi_label: Annotated[
-        bool, typer.Option(help="Text classification: several labels a text, or none ([]).")
-    ] = False,
+    multi_label: Annotated[bool, typer.Option(help="Classes: several labels a text, or none ([]).")] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
 ) -> None:
