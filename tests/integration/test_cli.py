@@ -146,6 +146,7 @@ def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> Non
     assert component.task.task == ("ner" if task == "ner" else "textcat")  # type: ignore[attr-defined]
     if task != "ner":
         assert component.task.exclusive == (task == "textcat")  # type: ignore[attr-defined]
+        assert component.task.allow_none == (task == "textcat_multilabel")  # type: ignore[attr-defined]
     assert type(component._model).__name__.lower() == kind  # type: ignore[attr-defined]
     project = srsly.read_yaml("desk/project.yml")
     defined = {command["name"] for command in project["commands"]}
