@@ -146,7 +146,7 @@ def test_words_map_back_to_labels_and_may_not_clash():
         names_of("pos", "neg", pos="Neg")
     with pytest.raises(ConfigError, match="also means"):
         names_of("pos", "neg", pos="fine", neg="FINE")
-    with pytest.raises(ConfigError, match="empty, has space"):
+    with pytest.raises(ConfigError, match="empty or has space"):
         names_of("pos", "neg", pos=" great")
 
 
