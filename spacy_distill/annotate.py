@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
-from spacy_llm.ty import supports_sharding
+from spacy_llm.ty import ModelWithContextLength, supports_sharding
 
 from .docs import annotations_of, facts_of, make_doc, note
 from .errors import ConfigError, TeacherError
@@ -111,6 +112,8 @@ class _Foreign(TeacherModel):
             try:
                 text = str(next(iter(next(iter(self._call([[request.prompt]]))))))
                 meta = ReplyMeta(model=self.name, latency_s=time.perf_counter() - start)
+            except TeacherError:
+                raise
             except Exception as error:
                 text = ""
                 meta = ReplyMeta(status="error", error=type(error).__name__, model=self.name)
@@ -128,10 +131,8 @@ def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
     """
     try:
         nlp = load_model_from_config(load_config(config), auto_fill=True)
-    except ConfigError:
-        raise
     except Exception as error:
-        raise ConfigError(f"{config} does not load as a spaCy config. {error}") from error
+        raise ConfigError(f"{config} does not load as a spaCy config. {str(error).strip()}") from error
     components = [component for _, component in nlp.pipeline if isinstance(component, LLMWrapper)]
     if not components:
         raise ConfigError(
@@ -200,6 +201,7 @@ def _run(
         model = _Foreign(component._model, dict(settings), ledger)
     task = component.task
     sharding = supports_sharding(task)
+    window = component._model.context_length if isinstance(component._model, ModelWithContextLength) else None
     owners: list[tuple[int, int]] = []
     shards: dict[int, list[Doc]] = {}
     replies: dict[int, list[Reply | None]] = {}
@@ -207,7 +209,7 @@ def _run(
 
     def prompts() -> Iterator[str]:
         for index, doc in enumerate(docs):
-            (item,) = task.generate_prompts([doc])
+            (item,) = task.generate_prompts([doc], window) if sharding else task.generate_prompts([doc])
             if sharding:
                 asked, parts = list(item[0]), list(item[1])
                 shards[index] = parts
@@ -242,11 +244,15 @@ def _parse(component: LLMWrapper, doc: Doc, replies: list[Reply], shards: list[D
     parsed = doc
     if status == "ok":
         try:
-            parsed = next(iter(task.parse_responses([shards] if shards is not None else [doc], [replies])))
+            with warnings.catch_warnings():
+                # A task that puts shards together leaves custom data behind, and says so; it is put back below.
+                warnings.filterwarnings("ignore", message=r"\[W10[12]\]")
+                parsed = next(iter(task.parse_responses([shards] if shards is not None else [doc], [replies])))
         except Exception as error:
             logger.warning("%s could not parse the reply for %s: %s", component._name, doc._.distill["id"], error)
             status = "unparsed"
     if parsed is not doc:
+        parsed.user_data = {**doc.user_data, **parsed.user_data}
         parsed._.distill = doc._.distill
         parsed.cats = {**before, **parsed.cats}
     if kind is not None:

@@ -16,6 +16,8 @@ from .init import init
 from .preview import preview
 from .release import release
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="spacy-distill",
     no_args_is_help=True,
@@ -52,6 +54,7 @@ def main() -> None:
     except DistillError as error:
         typer.secho(f"✘ {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's, for Ctrl-C
+            typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
+        raise

@@ -1,17 +1,19 @@
 """`spacy-distill import`"""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from .common import console, print_summary, write_json
+from ..types import ConfidenceKind, TaskName
+from .common import blank, console, print_summary, write_json
 
 
 def import_(
     labels_file: Annotated[Path, typer.Argument(help="Records with text and label: .jsonl, .csv, .tsv, .parquet.")],
     output: Annotated[Path, typer.Argument(help="Where the annotated docs go: a .spacy file (DocBin).")],
-    task: Annotated[str, typer.Option(help="textcat or ner.")] = "textcat",
+    task: Annotated[TaskName, typer.Option(help="What the labels say.")] = "textcat",
     label: Annotated[
         Optional[list[str]], typer.Option(help="A label on offer; repeat it. Default: those that occur.")
     ] = None,
@@ -22,8 +24,8 @@ def import_(
         Optional[str], typer.Option(help="Field with the raw reply, parsed and aligned like a live one.")
     ] = None,
     confidence_field: Annotated[Optional[str], typer.Option(help="Field with a confidence, 0 to 1.")] = None,
-    confidence_kind: Annotated[str, typer.Option(help="What it is: votes, logprob or verbalised.")] = "votes",
-    multi_label: Annotated[bool, typer.Option(help="Text classification: several labels a text.")] = False,
+    confidence_kind: Annotated[ConfidenceKind, typer.Option(help="What it is.")] = "votes",
+    multi_label: Annotated[bool, typer.Option(help="Classes: several labels a text, or none ([]).")] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
 ) -> None:
@@ -37,24 +39,21 @@ def import_(
 
     Next: `spacy-distill curate`.
     """
-    import spacy
-
     from ..annotate import annotate
     from ..docs import write_docs
-    from ..errors import ConfigError, InputError
+    from ..errors import InputError
     from ..texts import read_records, read_texts
 
-    if task not in ("textcat", "ner"):
-        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
     texts = list(read_texts(labels_file, text_field=text_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
     if not labels:
-        raise InputError(f"{labels_file}: no record has a label in {label_field!r}. Name the field with --label-field.")
+        known = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
+        raise InputError(f"{labels_file}: no record has a label in {label_field!r}. {known}")
     settings: dict[str, Any] = {"labels": labels}
     if task == "textcat":
-        settings["exclusive"] = not multi_label
+        settings |= {"exclusive": not multi_label, "allow_none": multi_label}
     model = {
         "@llm_models": "spacy_distill.Recorded.v1",
         "path": str(labels_file),
@@ -65,7 +64,7 @@ def import_(
         "text_field": text_field,
     }
     registered = {"textcat": "spacy_distill.TextCat.v1", "ner": "spacy_distill.NER.v1"}[task]
-    nlp = spacy.blank(lang)
+    nlp = blank(lang)
     nlp.add_pipe("llm", name=f"llm_{task}", config={"task": {"@llm_tasks": registered, **settings}, "model": model})
     docs, summary = annotate(nlp, texts)
     write_docs(output, docs)
@@ -74,10 +73,13 @@ def import_(
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 
-def _labels(record: dict[str, Any], field: str) -> tuple[str, ...]:
+def _labels(record: dict[str, Any], field: str) -> Iterator[str]:
+    """YIELDS (str): The labels that a record names. One of another form is reported where it is read."""
     value = record.get(field)
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, (list, tuple)):
-        return ()
-    return tuple(item if isinstance(item, str) else str(item[2]) for item in value)
+    for item in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(item, Mapping):
+            item = item.get("label")
+        elif isinstance(item, (list, tuple)) and len(item) == 3:
+            item = item[2]
+        if isinstance(item, str):
+            yield item
