@@ -116,7 +116,7 @@ def use_ledger(component: LLMWrapper, ledger: Path | None) -> TeacherModel | Non
     model = component._model
     if not isinstance(model, TeacherModel):
         return None
-    if ledger is not None and model.ledger is None:
+    if ledger is not None and model.ledger is None and model.costs:
         model.ledger = Ledger(ledger)
     return model
 

@@ -122,3 +122,10 @@ def test_bad_gold_is_named(gold: object, task: str, message: str) -> None:
 def test_labels_that_would_be_lost_are_refused(labels: list[str]) -> None:
     with pytest.raises(ConfigError):
         check_labels(labels)
+
+
+def test_half_a_surrogate_pair_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "\\ud83d\\ude00"}\n{"text": "cut \\ud83d"}\n', encoding="utf8")
+    with pytest.raises(InputError, match=r"a\.jsonl:2.*surrogate"):
+        list(read_texts(path))
