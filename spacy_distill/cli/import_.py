@@ -1,7 +1,7 @@
 """`spacy-distill import`"""
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, get_args
 
 import typer
 
@@ -26,6 +26,8 @@ def import_(
     multi_label: Annotated[bool, typer.Option(help="Text classification: several labels a text.")] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
+    id_field: Annotated[str, typer.Option(help="Field with the id, if there is one.")] = "id",
+    group_field: Annotated[str, typer.Option(help="Field whose texts must stay together in a split.")] = "group",
 ) -> None:
     """Take in labels that a language model made elsewhere.
 
@@ -43,10 +45,15 @@ def import_(
     from ..docs import write_docs
     from ..errors import ConfigError, InputError
     from ..texts import read_records, read_texts
+    from ..types import ConfidenceKind
 
     if task not in ("textcat", "ner"):
         raise ConfigError(f"--task {task!r}: expected textcat or ner.")
-    texts = list(read_texts(labels_file, text_field=text_field))
+    if confidence_kind not in get_args(ConfidenceKind):
+        raise ConfigError(
+            f"--confidence-kind {confidence_kind!r}: expected one of {', '.join(get_args(ConfidenceKind))}."
+        )
+    texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
@@ -54,7 +61,7 @@ def import_(
         raise InputError(f"{labels_file}: no record has a label in {label_field!r}. Name the field with --label-field.")
     settings: dict[str, Any] = {"labels": labels}
     if task == "textcat":
-        settings["exclusive"] = not multi_label
+        settings |= {"exclusive": not multi_label, "allow_none": multi_label}  # an empty list says: none of them
     model = {
         "@llm_models": "spacy_distill.Recorded.v1",
         "path": str(labels_file),
@@ -80,4 +87,6 @@ def _labels(record: dict[str, Any], field: str) -> tuple[str, ...]:
         return (value,)
     if not isinstance(value, (list, tuple)):
         return ()
-    return tuple(item if isinstance(item, str) else str(item[2]) for item in value)
+    items = (item.get("label") if isinstance(item, dict) else item for item in value)
+    names = (item[2] if isinstance(item, (list, tuple)) and len(item) == 3 else item for item in items)
+    return tuple(name for name in names if isinstance(name, str))  # of anything else the model says where it stands

@@ -1,5 +1,6 @@
 """`spacy-distill init`"""
 
+import re
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -58,7 +59,7 @@ def init(
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
-        "name": "".join(c if c.isalnum() else "_" for c in folder.resolve().name.lower()),
+        "name": package_name(folder.resolve().name),
         "lang": lang,
         "labels": list(labels),
         "task": task,
@@ -81,18 +82,26 @@ def init(
     }
     for name in ("curation", STUDENTS[task], *(["textcat_fast"] if task == "textcat" else [])):
         files[folder / "configs" / f"{name}.cfg"] = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
-    present = [str(path) for path in files if path.exists()]
+    copies = {folder / str(settings["texts"]): texts}
+    if gold is not None:
+        copies[folder / str(settings["gold"])] = gold
+    copies = {target: source for target, source in copies.items() if not (target.exists() and target.samefile(source))}
+    present = [str(path) for path in (*files, *copies) if path.exists()]
     if present and not force:
         raise ConfigError(f"{', '.join(present)} exists. Choose another folder, or write over it with --force.")
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf8")
-    for source, place in ((texts, settings["texts"]), (gold, settings["gold"])):
-        target = folder / str(place)
+    for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source is not None and not (target.exists() and target.samefile(source)):
-            shutil.copyfile(source, target)
+        shutil.copyfile(source, target)
     console.print(f"Made {folder}: {count} texts, {len(labels)} labels, teacher {model}.")
     console.print(f"Next:\n  cd {folder}\n  python -m spacy project run preview\n  python -m spacy project run all")
     if gold is None:
         console.print("Without --gold there is nothing to measure against: label 100 texts yourself.")
+
+
+def package_name(folder: str) -> str:
+    """RETURNS (str): A folder's name as `release` takes it: small letters, digits and single underscores."""
+    name = re.sub(r"[^a-z0-9]+", "_", folder.lower()).strip("_")
+    return name if name[:1].isalpha() else f"student_{name}".rstrip("_")

@@ -34,13 +34,16 @@ def preview(
 
     from ..annotate import annotate, load_teacher
     from ..docs import annotations_of, facts_of, make_doc
+    from ..errors import InputError
     from ..texts import read_texts
 
     records = list(islice(read_texts(texts, text_field=text_field), count))
+    if not records:
+        raise InputError(f"{texts} has no texts.")
     nlp = load_teacher(config, ledger=ledger)
     for name, component in nlp.pipeline:
         task = getattr(component, "task", None)
-        if task is not None and records:
+        if task is not None:
             (prompt,) = task.generate_prompts([make_doc(nlp, records[0])])
             shown = str(prompt) if isinstance(prompt, str) else str(next(iter(prompt[0])))
             console.print(Panel(RichText(shown), title=f"{name}: the first prompt, word for word", title_align="left"))
