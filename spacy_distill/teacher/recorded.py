@@ -183,25 +183,5 @@ def _probability(where: str, logprob: Any) -> float:
     return math.exp(number)
 
 
-def make_recorded(
-    path: Path,
-    reply_field: Optional[str] = None,
-    label_field: str = "llm",
-    confidence_field: Optional[str] = None,
-    confidence_kind: ConfidenceKind = "verbalised",
-    logprob_field: Optional[str] = None,
-    text_field: str = "text",
-) -> Recorded:
-    """Make `spacy_distill.Recorded.v1`. See `Recorded` for the settings.
-
-    RETURNS (Recorded): The model. The file is not read yet.
-    """
-    return Recorded(
-        path,
-        reply_field=reply_field,
-        label_field=label_field,
-        confidence_field=confidence_field,
-        confidence_kind=confidence_kind,
-        logprob_field=logprob_field,
-        text_field=text_field,
-    )
+make_recorded = Recorded
+"""`spacy_distill.Recorded.v1`: spaCy-llm reads the settings off the constructor."""
