@@ -52,6 +52,7 @@ def main() -> None:
     except DistillError as error:
         typer.secho(f"✘ {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == 130:  # typer's, for Ctrl-C
+            typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
+        raise

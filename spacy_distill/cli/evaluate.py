@@ -55,4 +55,4 @@ def evaluate(
         seed=seed,
     )
     print_table(evaluation, console)
-    console.print(f"Report: {output_dir / 'report.html'}", markup=False)
+    console.print(f"Report: {output_dir / 'report.html'}")

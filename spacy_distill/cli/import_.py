@@ -5,7 +5,7 @@ from typing import Annotated, Any, Optional, get_args
 
 import typer
 
-from .common import console, print_summary, write_json
+from .common import console, print_summary
 
 
 def import_(
@@ -44,6 +44,7 @@ def import_(
     from ..annotate import annotate
     from ..docs import write_docs
     from ..errors import ConfigError, InputError
+    from ..files import write_json
     from ..texts import read_records, read_texts
     from ..types import ConfidenceKind
 
