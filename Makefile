@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 CORE_VENV := .venv-core-$(notdir $(PYTHON))
 RUN := $(VENV)/bin/python -m
+# pyenv has a python3.12 on the path for every version it keeps, and runs it only when told which.
+PYENV := $(shell $(PYTHON) -V >/dev/null 2>&1 || pyenv whence $(notdir $(PYTHON)) 2>/dev/null | tail -n 1)
+ifneq ($(PYENV),)
+export PYENV_VERSION := $(PYENV)
+endif
 
 .PHONY: help demo test test-core lint clean
 

@@ -23,7 +23,7 @@ from ..errors import TeacherError
 from .packing import Tree, common
 from .types import Prompt
 
-_PACK_TOKENS = {"cpu": 256, "cuda": 1024}
+_PACK_TOKENS = {"cpu": 512, "cuda": 1024}
 _KEPT_PREFIXES = 4
 _FULL, _SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them
 
