@@ -13,7 +13,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
-from spacy_llm.ty import supports_sharding
+from spacy_llm.ty import ModelWithContextLength, supports_sharding
 
 from .docs import annotations_of, facts_of, make_doc
 from .errors import ConfigError, TeacherError
@@ -94,10 +94,8 @@ def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
     """
     try:
         nlp = load_model_from_config(load_config(config), auto_fill=True)
-    except ConfigError:
-        raise
     except Exception as error:
-        raise ConfigError(f"{config} does not load as a spaCy config. {error}") from error
+        raise ConfigError(f"{config} does not load as a spaCy config. {str(error).strip()}") from error
     components = [component for _, component in nlp.pipeline if isinstance(component, LLMWrapper)]
     if not components:
         raise ConfigError(
@@ -166,7 +164,8 @@ def _run(
         model = Foreign(component._model, settings, ledger)
     task = component.task
     sharding = supports_sharding(task)
-    context_length = getattr(model, "context_length", None)
+    wrapped = component._model
+    window = wrapped.context_length if isinstance(wrapped, ModelWithContextLength) else None
     owners: list[tuple[int, int]] = []
     shards: dict[int, list[Doc]] = {}
     replies: dict[int, list[Reply | None]] = {}
@@ -175,7 +174,7 @@ def _run(
     def prompts() -> Iterator[str]:
         for index, doc in enumerate(docs):
             if sharding:
-                ((rendered, parts),) = task.generate_prompts([doc], context_length)
+                ((rendered, parts),) = task.generate_prompts([doc], window)
                 asked, shards[index] = list(rendered), list(parts)
             else:
                 asked = list(task.generate_prompts([doc]))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -97,7 +98,7 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
     """Set an annotation on a doc of the same text: the inverse of `annotations_of`.
 
     RETURNS (Doc): The same doc.
-    RAISES (InputError): The texts differ, or a span does not stand on token boundaries.
+    RAISES (InputError): The texts differ, entities overlap, or one does not stand on token boundaries.
     """
     if doc.text != annotation.text:
         raise InputError(f"Record {annotation.id}: the doc's text is not the record's. Tokenize the record's own text.")
@@ -120,6 +121,12 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
     if annotation.ents is not None:
         ents = [_char_span(doc, annotation, span) for span in annotation.ents]
         missing = [_char_span(doc, annotation, span, mode="expand") for span in annotation.missing]
+        for one, other in itertools.pairwise(sorted(ents, key=lambda ent: ent.start)):
+            if other.start < one.end:
+                raise InputError(
+                    f"Record {annotation.id}: {one.label_} at {one.start_char}-{one.end_char} and {other.label_} at"
+                    f" {other.start_char}-{other.end_char} overlap. A doc holds one entity a token: keep one of them."
+                )
         taken = {token for ent in ents for token in range(ent.start, ent.end)}
         unknown = sorted({i for span in missing for i in range(span.start, span.end)} - taken)
         doc.set_ents(ents, missing=[doc[i : i + 1] for i in unknown], default="outside")

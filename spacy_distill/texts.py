@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -129,7 +130,7 @@ def read_texts(
                 )
             seen[identifier] = where
         group = record.get(group_field)
-        yield Text(identifier, text, None if group is None else str(group), record.get(gold_field))
+        yield Text(identifier, text, None if group is None else str(group), record.get(gold_field), where)
 
 
 def _is_whole(text: str) -> bool:
@@ -145,7 +146,7 @@ def gold_annotations(
     exclusive (bool): Text classification: exactly one label a text.
     RETURNS (List[Annotation]): With `gold` set, in order.
     RAISES (InputError): A text without gold, gold of the wrong form, or a label that does not exist; label names are
-        compared to the letter, and the message names the one that was probably meant.
+        compared to the letter, and the message names the one that was probably meant. Or entities that overlap.
     """
     texts = list(texts)
     parsed = [(text, _gold(text, task, exclusive)) for text in texts]
@@ -154,7 +155,7 @@ def gold_annotations(
     for text, found in parsed:
         for name in found if task == "textcat" else [span.label for span in found]:
             if name not in known:
-                raise InputError(f"Gold record {text.id}: unknown label {name!r}.{suggestion(name, known)}")
+                raise InputError(f"{_place(text)}: unknown label {name!r}.{suggestion(name, known)}")
     return [
         Annotation(
             id=text.id,
@@ -164,7 +165,7 @@ def gold_annotations(
             status="ok",
             exclusive=exclusive,
             cats={label: float(label in found) for label in known} if task == "textcat" else None,
-            ents=tuple(sorted(found, key=lambda span: span.start)) if task == "ner" else None,
+            ents=tuple(found) if task == "ner" else None,
             confidence=1.0,
             group=text.group,
             gold=True,
@@ -178,25 +179,34 @@ def _gold(text: Text, task: TaskName, exclusive: bool) -> list[Any]:
     if task == "textcat":
         found = [gold] if isinstance(gold, str) else gold
         if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):
-            raise InputError(f"Gold record {text.id}: expected a label or a list of labels, found {gold!r}.")
+            raise InputError(f"{_place(text)}: expected a label or a list of labels, found {gold!r}.")
         if exclusive and len(found) != 1:
-            raise InputError(f"Gold record {text.id}: expected exactly one label, found {len(found)}: {gold!r}.")
+            raise InputError(f"{_place(text)}: expected exactly one label, found {len(found)}: {gold!r}.")
         return list(found)
     spans = []
     if not isinstance(gold, (list, tuple)):
-        raise InputError(f"Gold record {text.id}: expected a list of [start, end, label], found {gold!r}.")
+        raise InputError(f"{_place(text)}: expected a list of [start, end, label], found {gold!r}.")
     for item in gold:
         if isinstance(item, Mapping):
             item = (item.get("start"), item.get("end"), item.get("label"))
         start, end, label = item if isinstance(item, (list, tuple)) and len(item) == 3 else (None, None, None)
         if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
-            raise InputError(f"Gold record {text.id}: expected [start, end, label], found {item!r}.")
+            raise InputError(f"{_place(text)}: expected [start, end, label], found {item!r}.")
         if not 0 <= start < end <= len(text.text):
-            raise InputError(
-                f"Gold record {text.id}: {start}-{end} lies outside its text of {len(text.text)} characters."
-            )
+            raise InputError(f"{_place(text)}: {start}-{end} lies outside its text of {len(text.text)} characters.")
         spans.append(Span(start, end, label))
+    spans.sort(key=lambda span: (span.start, span.end))
+    for one, other in itertools.pairwise(spans):
+        if other.start < one.end:
+            raise InputError(
+                f"{_place(text)}: {one.label} at {one.start}-{one.end} and {other.label} at {other.start}-{other.end}"
+                " overlap. An entity pipeline marks each character once: remove one."
+            )
     return spans
+
+
+def _place(text: Text) -> str:
+    return text.where or f"Gold record {text.id}"
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
@@ -217,14 +227,14 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """Refuse labels that cannot be told apart, or that would be lost on the way.
 
     RETURNS (Tuple[str, ...]): The labels as they are.
-    RAISES (ConfigError): None or one too few, an empty or padded name, or two that differ in case, space or form only.
+    RAISES (ConfigError): None at all, an empty, padded or broken name, or two that differ in case, space or form only.
     """
     if not labels:
         raise ConfigError("There are no labels. Name at least one in the task's `labels`.")
     folded: dict[str, str] = {}
     for label in labels:
-        if not isinstance(label, str) or not label.strip() or label != label.strip():
-            raise ConfigError(f"The label {label!r} is empty or has space around it. Write it without.")
+        if not isinstance(label, str) or label != label.strip() or len(label.splitlines()) != 1:
+            raise ConfigError(f"The label {label!r} is empty, has space around it or a line break. Write it without.")
         twin = folded.get(normal_form(label))
         if twin == label:
             raise ConfigError(f"The label {label!r} is there twice. Remove one.")

@@ -27,12 +27,14 @@ class Text:
     text (str): The text itself.
     group (Optional[str]): Texts of one group (one review, one customer, one thread) never straddle a split.
     gold (Any): What a person said: a label, a list of labels, or a list of `(start, end, label)`; None if unchecked.
+    where (str): "file:line", for messages; "" if it is from no file.
     """
 
     id: str
     text: str
     group: str | None = None
     gold: Any = None
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

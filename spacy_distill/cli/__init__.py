@@ -16,6 +16,8 @@ from .init import init
 from .preview import preview
 from .release import release
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="spacy-distill",
     no_args_is_help=True,
@@ -53,6 +55,6 @@ def main() -> None:
         typer.secho(f"✘ {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == 130:  # typer's, for Ctrl-C
+        if end.code == INTERRUPTED:  # typer's, for Ctrl-C
             typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
         raise

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from spacy.language import Language
+
     from ..annotate import Summary
 
 SHOWN_LABELS = 15
@@ -49,6 +51,18 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
             console.print(f"{label}: {done}{f' of {total}' if total else ''}")
 
     yield advance
+
+
+def blank(lang: str) -> Language:
+    """RETURNS (Language): A tokenizer and nothing else. RAISES (ConfigError): spaCy has none for this language."""
+    import spacy
+
+    from ..errors import ConfigError
+
+    try:
+        return spacy.blank(lang)
+    except ImportError as error:
+        raise ConfigError(f"--lang {lang!r}: {error}") from error
 
 
 def print_summary(summary: Summary) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, cast
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.table import Table
 
-from .common import console
+from ..types import TaskName
+from .common import blank, console
 
 if TYPE_CHECKING:
     from ..corpus.manifest import Manifest
-    from ..types import TaskName
 
 
 def corpus(
@@ -24,7 +24,7 @@ def corpus(
         Optional[Path], typer.Option(help="Gold to use as dev; all curated docs then go to train.")
     ] = None,
     hard: Annotated[bool, typer.Option(help="Train on the best label alone, not on the probabilities.")] = False,
-    task: Annotated[Optional[str], typer.Option(help="textcat or ner, if the docs have both.")] = None,
+    task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize --gold-dev.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text in --gold-dev.")] = "text",
     group_field: Annotated[str, typer.Option(help="Field with the group in --gold-dev.")] = "group",
@@ -40,21 +40,17 @@ def corpus(
 
     Next: `spacy train configs/textcat_fast.cfg --output training/fast`.
     """
-    import spacy
     import srsly
 
     from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, build
     from ..curation.write import BOOKS, KEPT
     from ..docs import read_annotated
-    from ..errors import ConfigError
     from ..files import describe_file
     from ..texts import gold_annotations, read_texts
 
-    if task not in (None, "textcat", "ner"):
-        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
     path = curated / KEPT if curated.is_dir() else curated
-    nlp = spacy.blank(lang)
-    docs, records = read_annotated(path, nlp.vocab, cast("TaskName | None", task))
+    nlp = blank(lang)
+    docs, records = read_annotated(path, nlp.vocab, task)
     sources = {"curated": describe_file(path)}
     books = curated / BOOKS if curated.is_dir() else None
     gold = None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, cast
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.table import Table
 
+from ..types import TaskName
 from .common import console
 
 if TYPE_CHECKING:
     from ..curation.types import Curation
-    from ..types import TaskName
 
 FEW_EXAMPLES = 10
 """A label with fewer texts than this is named in a warning."""
@@ -25,7 +25,7 @@ def curate(
     gold: Annotated[
         Optional[list[Path]], typer.Option(help="Texts kept for evaluation: must not be trained on. Repeat it.")
     ] = None,
-    task: Annotated[Optional[str], typer.Option(help="textcat or ner, if the docs have both.")] = None,
+    task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     code: Annotated[Optional[Path], typer.Option(help="Python file that registers rules of your own.")] = None,
     explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected.")] = False,
     text_field: Annotated[str, typer.Option(help="Field with the text in the gold.")] = "text",
@@ -53,8 +53,6 @@ def curate(
     from ..files import describe_file
     from ..texts import read_texts
 
-    if task not in (None, "textcat", "ner"):
-        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
     if code is not None:
         if not code.is_file():
             raise ConfigError(f"--code: {code} does not exist.")
@@ -64,7 +62,7 @@ def curate(
     context = Context.of(
         text for path in gold for text in read_texts(path, text_field=text_field, group_field=group_field)
     )
-    docs, found = read_annotated(annotations, Vocab(), cast("TaskName | None", task))
+    docs, found = read_annotated(annotations, Vocab(), task)
     result = run(found, rules, context)
     sources = {
         "annotations": describe_file(annotations),

@@ -5,6 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..types import TaskName
 from .common import console
 
 
@@ -17,7 +18,7 @@ def evaluate(
         Optional[Path], typer.Option(help="The corpus directory: its majority label is scored too.")
     ] = None,
     teacher_weights: Annotated[Optional[Path], typer.Option(help="The teacher's weights, to show their size.")] = None,
-    task: Annotated[Optional[str], typer.Option(help="textcat or ner, where the pipeline does both.")] = None,
+    task: Annotated[Optional[TaskName], typer.Option(help="Which, where the pipeline does both.")] = None,
     text_field: Annotated[str, typer.Option(help="The gold file's field with the text.")] = "text",
     id_field: Annotated[str, typer.Option(help="Its field with the id.")] = "id",
     group_field: Annotated[str, typer.Option(help="Its field with what belongs together.")] = "group",

@@ -1,17 +1,19 @@
 """`spacy-distill import`"""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_args
+from typing import Annotated, Any, Optional
 
 import typer
 
-from .common import console, print_summary
+from ..types import ConfidenceKind, TaskName
+from .common import blank, console, print_summary
 
 
 def import_(
     labels_file: Annotated[Path, typer.Argument(help="Records with text and label: .jsonl, .csv, .tsv, .parquet.")],
     output: Annotated[Path, typer.Argument(help="Where the annotated docs go: a .spacy file (DocBin).")],
-    task: Annotated[str, typer.Option(help="textcat or ner.")] = "textcat",
+    task: Annotated[TaskName, typer.Option(help="What the labels say.")] = "textcat",
     label: Annotated[
         Optional[list[str]], typer.Option(help="A label on offer; repeat it. Default: those that occur.")
     ] = None,
@@ -22,8 +24,8 @@ def import_(
         Optional[str], typer.Option(help="Field with the raw reply, parsed and aligned like a live one.")
     ] = None,
     confidence_field: Annotated[Optional[str], typer.Option(help="Field with a confidence, 0 to 1.")] = None,
-    confidence_kind: Annotated[str, typer.Option(help="What it is: votes, logprob or verbalised.")] = "votes",
-    multi_label: Annotated[bool, typer.Option(help="Text classification: several labels a text.")] = False,
+    confidence_kind: Annotated[ConfidenceKind, typer.Option(help="What it is.")] = "votes",
+    multi_label: Annotated[bool, typer.Option(help="Classes: several labels a text, or none ([]).")] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
     id_field: Annotated[str, typer.Option(help="Field with the id, if there is one.")] = "id",
@@ -39,30 +41,22 @@ def import_(
 
     Next: `spacy-distill curate`.
     """
-    import spacy
-
     from ..annotate import annotate
     from ..docs import write_docs
-    from ..errors import ConfigError, InputError
+    from ..errors import InputError
     from ..files import write_json
     from ..texts import read_records, read_texts
-    from ..types import ConfidenceKind
 
-    if task not in ("textcat", "ner"):
-        raise ConfigError(f"--task {task!r}: expected textcat or ner.")
-    if confidence_kind not in get_args(ConfidenceKind):
-        raise ConfigError(
-            f"--confidence-kind {confidence_kind!r}: expected one of {', '.join(get_args(ConfidenceKind))}."
-        )
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
     if not labels:
-        raise InputError(f"{labels_file}: no record has a label in {label_field!r}. Name the field with --label-field.")
+        known = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
+        raise InputError(f"{labels_file}: no record has a label in {label_field!r}. {known}")
     settings: dict[str, Any] = {"labels": labels}
     if task == "textcat":
-        settings |= {"exclusive": not multi_label, "allow_none": multi_label}  # an empty list says: none of them
+        settings |= {"exclusive": not multi_label, "allow_none": multi_label}
     model = {
         "@llm_models": "spacy_distill.Recorded.v1",
         "path": str(labels_file),
@@ -73,7 +67,7 @@ def import_(
         "text_field": text_field,
     }
     registered = {"textcat": "spacy_distill.TextCat.v1", "ner": "spacy_distill.NER.v1"}[task]
-    nlp = spacy.blank(lang)
+    nlp = blank(lang)
     nlp.add_pipe("llm", name=f"llm_{task}", config={"task": {"@llm_tasks": registered, **settings}, "model": model})
     docs, summary = annotate(nlp, texts)
     write_docs(output, docs)
@@ -82,12 +76,13 @@ def import_(
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 
-def _labels(record: dict[str, Any], field: str) -> tuple[str, ...]:
+def _labels(record: dict[str, Any], field: str) -> Iterator[str]:
+    """YIELDS (str): The labels that a record names. One of another form is reported where it is read."""
     value = record.get(field)
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, (list, tuple)):
-        return ()
-    items = (item.get("label") if isinstance(item, dict) else item for item in value)
-    names = (item[2] if isinstance(item, (list, tuple)) and len(item) == 3 else item for item in items)
-    return tuple(name for name in names if isinstance(name, str))  # of anything else the model says where it stands
+    for item in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(item, Mapping):
+            item = item.get("label")
+        elif isinstance(item, (list, tuple)) and len(item) == 3:
+            item = item[2]
+        if isinstance(item, str):
+            yield item

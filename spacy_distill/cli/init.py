@@ -1,12 +1,13 @@
 """`spacy-distill init`"""
 
 import re
+import unicodedata
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from .common import console
+from .common import blank, console
 
 TEMPLATE = Path(__file__).parent / "template"
 STUDENTS = {"textcat": "textcat_accurate", "textcat_multilabel": "textcat_multilabel", "ner": "ner"}
@@ -19,8 +20,10 @@ def init(
     gold: Annotated[
         Optional[Path], typer.Option(help="Texts labelled by people, field `gold`; copied into the assets.")
     ] = None,
-    task: Annotated[str, typer.Option(help="textcat, textcat_multilabel or ner.")] = "textcat",
-    teacher: Annotated[str, typer.Option(help="chat (a server) or local (inside the process).")] = "chat",
+    task: Annotated[
+        Literal["textcat", "textcat_multilabel", "ner"], typer.Option(help="One label a text, several, or entities.")
+    ] = "textcat",
+    teacher: Annotated[Literal["chat", "local"], typer.Option(help="A server, or inside the process.")] = "chat",
     model: Annotated[str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name.")] = "",
     endpoint: Annotated[str, typer.Option(help="chat: the server's base URL.")] = "http://127.0.0.1:11434/v1",
     key_env: Annotated[Optional[str], typer.Option(help="chat: environment variable with the API key.")] = None,
@@ -29,8 +32,9 @@ def init(
 ) -> None:
     """Scaffold a project for your own labels and texts.
 
-    Writes `project.yml` (the stages, for `spacy project run`), `configs/` (teacher, curation, students) and copies
-    your texts and gold to `assets/`. The default teacher is a server on this machine, such as Ollama.
+    Reads your texts and gold once, to find mistakes now and not later. Writes `project.yml` (the stages, for `spacy
+    project run`), `configs/` (teacher, curation, students) and copies of texts and gold in `assets/`. The default
+    teacher is a server on this machine, such as Ollama.
 
     Example: `spacy-distill init tickets --label bug --label question --texts tickets.jsonl --model llama3.1`
 
@@ -41,17 +45,19 @@ def init(
 
     import jinja2
 
-    from ..errors import ConfigError
+    from ..errors import ConfigError, InputError
     from ..texts import check_labels, gold_annotations, read_texts
 
-    if task not in STUDENTS:
-        raise ConfigError(f"--task {task!r}: expected one of {', '.join(STUDENTS)}.")
-    if teacher not in ("chat", "local"):
-        raise ConfigError(f"--teacher {teacher!r}: expected chat or local.")
     if not model:
         raise ConfigError("Name the teacher's model with --model, for example --model llama3.1")
     labels = check_labels(label)
+    for name in (*labels, model, endpoint):
+        if "${" in name:
+            raise ConfigError(f"{name!r}: a spaCy config takes ${{…}} for a reference. Write it without.")
+    blank(lang)
     count = sum(1 for _ in read_texts(texts))
+    if not count:
+        raise InputError(f"{texts} has no texts.")
     if gold is not None:
         gold_annotations(
             read_texts(gold), "ner" if task == "ner" else "textcat", labels=labels, exclusive=task == "textcat"
@@ -59,7 +65,7 @@ def init(
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
-        "name": package_name(folder.resolve().name),
+        "name": _package_name(folder.resolve().name),
         "lang": lang,
         "labels": list(labels),
         "task": task,
@@ -82,10 +88,11 @@ def init(
     }
     for name in ("curation", STUDENTS[task], *(["textcat_fast"] if task == "textcat" else [])):
         files[folder / "configs" / f"{name}.cfg"] = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
-    copies = {folder / str(settings["texts"]): texts}
-    if gold is not None:
-        copies[folder / str(settings["gold"])] = gold
-    copies = {target: source for target, source in copies.items() if not (target.exists() and target.samefile(source))}
+    copies = {
+        folder / str(place): source
+        for source, place in ((texts, settings["texts"]), (gold, settings["gold"]))
+        if source is not None and not ((folder / str(place)).exists() and (folder / str(place)).samefile(source))
+    }
     present = [str(path) for path in (*files, *copies) if path.exists()]
     if present and not force:
         raise ConfigError(f"{', '.join(present)} exists. Choose another folder, or write over it with --force.")
@@ -101,7 +108,8 @@ def init(
         console.print("Without --gold there is nothing to measure against: label 100 texts yourself.")
 
 
-def package_name(folder: str) -> str:
-    """RETURNS (str): A folder's name as `release` takes it: small letters, digits and single underscores."""
-    name = re.sub(r"[^a-z0-9]+", "_", folder.lower()).strip("_")
-    return name if name[:1].isalpha() else f"student_{name}".rstrip("_")
+def _package_name(folder: str) -> str:
+    """RETURNS (str): A name that `release` takes, as close to the folder's as it can be."""
+    plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    return name if name[:1].isalpha() else f"student_{name}".strip("_")

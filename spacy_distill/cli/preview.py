@@ -19,8 +19,9 @@ def preview(
 ) -> None:
     """Label a few texts and look, before spending time or money on all of them.
 
-    Shows the first prompt word for word, then for each text its label (or entities), the confidence and what became
-    of the reply. Nothing is wasted: the replies are in the ledger, where `annotate` finds them.
+    Reads a teacher **config** and the first few **texts**. Shows the first prompt word for word, then for each text its
+    label (or entities), the confidence and what became of the reply. Writes nothing but the ledger, where `annotate`
+    finds the replies.
 
     Example: `spacy-distill preview configs/teacher.cfg assets/texts.jsonl -n 10`
 

@@ -20,9 +20,9 @@ def release(
 ) -> None:
     """Turn a trained student into a wheel that needs spaCy and nothing else.
 
-    Writes a copy of the pipeline in which every component is one of spaCy's own (`soft_textcat` becomes `textcat`) and
-    the config names no path of this machine; loads it in a process without spacy-distill and compares its answers with
-    the trained pipeline's; writes a model card with the figures from evaluation.json; builds the wheel.
+    Reads a trained pipeline. Writes a copy of it in which every component is one of spaCy's own (`soft_textcat` becomes
+    `textcat`) and the config names no path of this machine; loads it in a process without spacy-distill and compares
+    its answers with the trained pipeline's; writes a model card with the figures from evaluation.json and a wheel.
 
     Writes `OUTPUT_DIR/frozen`, which `spacy.load` takes, and `OUTPUT_DIR/en_NAME-VERSION/dist/*.whl`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
 
 import spacy
 from spacy.language import Language
@@ -32,7 +31,7 @@ def evaluate_files(
     teacher: Path | None = None,
     corpus: Path | None = None,
     teacher_weights: Path | None = None,
-    task: str | None = None,
+    task: TaskName | None = None,
     fields: Mapping[str, str] | None = None,
     examples: bool = True,
     seed: int = 0,
@@ -47,10 +46,8 @@ def evaluate_files(
     fields (Optional[Mapping[str, str]]): Field names for `read_texts`.
     RETURNS (Evaluation): What was written.
     """
-    if task is not None and task not in get_args(TaskName):
-        raise ConfigError(f"--task is {task!r}; expected {' or '.join(get_args(TaskName))}.")
     nlp = load(student)
-    component = find_component(nlp, cast("TaskName | None", task))
+    component = find_component(nlp, task)
     texts = read_texts(gold_file, **(fields or {}))
     gold = gold_annotations(texts, component.task, exclusive=component.exclusive)
     if not gold:

@@ -5,6 +5,7 @@ as if the teacher had said "none". What is not surely an answer is "unparsed" he
 """
 
 import logging
+import warnings
 from typing import Any, Dict, List, Optional, Sequence
 
 from spacy.tokens import Doc
@@ -30,17 +31,21 @@ def parse_foreign(
     shards (Optional[List[Doc]]): The doc's parts, for a task that cuts docs up.
     RETURNS (Doc): The doc, or the one that the task made in its place; classes set before are kept.
     """
-    before, facts_before = dict(doc.cats), doc._.distill
+    before = dict(doc.cats)
     status = _status_of(replies)
     parsed = doc
     if status == "ok":
         try:
-            parsed = next(iter(task.parse_responses([doc if shards is None else shards], [replies])))
+            with warnings.catch_warnings():
+                # A task that puts shards together leaves custom data behind, and says so; it is put back below.
+                warnings.filterwarnings("ignore", message=r"\[W10[12]\]")
+                parsed = next(iter(task.parse_responses([doc if shards is None else shards], [replies])))
         except Exception as error:
             logger.warning("%s: the reply could not be parsed (%s)", doc._.distill["id"], type(error).__name__)
             status = "unparsed"
     if parsed is not doc:
-        parsed._.distill = facts_before
+        parsed.user_data = {**doc.user_data, **parsed.user_data}
+        parsed._.distill = doc._.distill
         parsed.cats = {**before, **parsed.cats}
     name = _task_name(task)
     if name is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from ..errors import TeacherError
 from .base import Request, TeacherModel
 from .types import Reply, ReplyMeta
 
@@ -27,7 +28,6 @@ class Foreign(TeacherModel):
         super().__init__(ledger)
         self._call = call
         self._settings = dict(settings)
-        self.context_length: Optional[int] = getattr(call, "context_length", None)
 
     @property
     def name(self) -> str:
@@ -47,6 +47,8 @@ class Foreign(TeacherModel):
             try:
                 text = str(next(iter(next(iter(self._call([[request.prompt]]))))))
                 meta = ReplyMeta(model=self.name, latency_s=time.perf_counter() - start_s)
+            except TeacherError:
+                raise
             except Exception as error:  # its words may hold a key or a document
                 text = ""
                 meta = ReplyMeta(status="error", error=type(error).__name__, model=self.name)

@@ -118,7 +118,9 @@ def test_bad_gold_is_named(gold: object, task: str, message: str) -> None:
         gold_annotations([Text("r7", "text", gold=gold)], task, labels=["a", "b"])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("labels", [[], [""], [" a"], ["a", "A"], ["a", "a"], ["é", "é"], ["a b", "a  b"]])
+@pytest.mark.parametrize(
+    "labels", [[], [""], [" a"], [" "], ["a\nb"], ["a", "A"], ["a", "a"], ["é", "é"], ["a b", "a  b"]]
+)
 def test_labels_that_would_be_lost_are_refused(labels: list[str]) -> None:
     with pytest.raises(ConfigError):
         check_labels(labels)
@@ -129,3 +131,17 @@ def test_half_a_surrogate_pair_is_named_by_its_line(tmp_path: Path) -> None:
     path.write_text('{"text": "\\ud83d\\ude00"}\n{"text": "cut \\ud83d"}\n', encoding="utf8")
     with pytest.raises(InputError, match=r"a\.jsonl:2.*surrogate"):
         list(read_texts(path))
+
+
+def test_bad_gold_from_a_file_is_named_by_its_line(tmp_path: Path) -> None:
+    path = _write(tmp_path / "gold.jsonl", '{"text": "x", "gold": "a"}\n\n{"text": "y", "gold": "b"}\n')
+    with pytest.raises(InputError, match=r"gold\.jsonl:3: unknown label 'b'"):
+        gold_annotations(read_texts(path), "textcat", labels=["a"])
+
+
+def test_overlapping_gold_entities_are_refused_by_name() -> None:
+    text = Text("r7", "Ada Byron King", gold=[[4, 14, "WHO"], {"start": 0, "end": 9, "label": "POET"}])
+    with pytest.raises(InputError, match="record r7: POET at 0-9 and WHO at 4-14 overlap"):
+        gold_annotations([text], "ner")
+    (side_by_side,) = gold_annotations([Text("r8", "AdaByron", gold=[[3, 8, "B"], [0, 3, "A"]])], "ner")
+    assert side_by_side.ents == (Span(0, 3, "A"), Span(3, 8, "B"))

@@ -1,0 +1,477 @@
+"""The command line: help that teaches, projects that load, bad input in one line, labels from elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+import typing
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from shutil import copyfile, copytree, ignore_patterns
+from typing import Any
+
+import pytest
+import spacy
+import srsly
+import typer
+from spacy.util import load_config
+from spacy_llm.registry import registry
+
+from spacy_distill.annotate import load_teacher
+from spacy_distill.cli import app, main
+from spacy_distill.docs import annotations_of, facts_of, read_docs
+from spacy_distill.release.package import build_wheel, check_name
+from spacy_distill.types import Annotation
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {command.name: command.callback for command in app.registered_commands}
+TEACHER = """
+[nlp]
+lang = "en"
+pipeline = ["llm"]
+[components]
+[components.llm]
+factory = "llm"
+[components.llm.model]
+@llm_models = "{model}"
+{settings}
+[components.llm.task]
+@llm_tasks = "spacy_distill.TextCat.v1"
+labels = ["bug", "question"]
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
+    """Runs a command as the shell does, in an empty folder. Gives the exit code, standard output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    logger = logging.getLogger("spacy_distill")
+    level = logger.level
+
+    def command(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["spacy-distill", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    yield command
+    logger.setLevel(level)
+
+
+def write(path: str, *rows: object) -> Path:
+    """Write rows as JSON lines; strings as they are."""
+    file = Path(path)
+    file.write_text("".join(f"{r if isinstance(r, str) else json.dumps(r)}\n" for r in rows), encoding="utf8")
+    return file
+
+
+def teacher(*replies: str, model: str = "spacy_distill.Scripted.v1") -> Path:
+    settings = f"replies = {json.dumps(list(replies))}" if "Scripted" in model else ""
+    return write("teacher.cfg", TEACHER.format(model=model, settings=settings))
+
+
+def annotations(path: str) -> list[Annotation]:
+    return [found for doc in read_docs(Path(path), spacy.blank("en").vocab) for found in annotations_of(doc)]
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_teaches(run: Run, name: str) -> None:
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    for word in ("Reads", "rites", "Example", "Next"):
+        assert word in out, f"{name} --help does not say {word}"
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    unexplained = [param.name for param in command.params if not param.help]
+    assert not unexplained
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_in_the_help_is_a_command(name: str) -> None:
+    text = " ".join(inspect.getdoc(COMMANDS[name]).split())  # type: ignore[arg-type, union-attr]
+    (example,) = re.findall(r"Example: `spacy-distill ([^`]+)`", text)
+    first, *args = shlex.split(example)
+    assert first == name
+    typer.main.get_command(app).commands[name].make_context(name, args)  # type: ignore[attr-defined]
+    following = re.findall(r"Next: .*`spacy-distill (\w+)", text)
+    assert all(step in COMMANDS for step in following)
+
+
+def test_the_help_names_every_command_in_the_order_of_the_line(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    listed = [line for line in out.splitlines() if line.startswith("│")]
+    places = [next(i for i, line in enumerate(listed) if re.match(rf"│ {name}\b", line)) for name in COMMANDS]
+    assert places == sorted(places)
+
+
+# init
+
+
+def scaffold(run: Run, task: str, kind: str, labels: Sequence[str], *more: object) -> tuple[int, str, str]:
+    write("mine.jsonl", {"text": "It broke."}, {"text": "How?"})
+    options = [part for label in labels for part in ("--label", label)]
+    return run(
+        "init", "desk", *options, "--texts", "mine.jsonl", "--task", task, "--teacher", kind, "--model", "m", *more
+    )
+
+
+@pytest.mark.parametrize("kind", ["chat", "local"])
+@pytest.mark.parametrize("task", ["textcat", "textcat_multilabel", "ner"])
+def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> None:
+    gold: Any = {"textcat": "bug", "textcat_multilabel": ["bug", "question"], "ner": [[0, 2, "bug"]]}[task]
+    write("gold.jsonl", {"text": "It broke.", "gold": gold})
+    code, out, err = scaffold(run, task, kind, ["bug", "question"], "--gold", "gold.jsonl", "--key-env", "MY_KEY")
+    assert (code, err) == (0, "")
+    assert "2 texts, 2 labels" in out
+    configs = {path.stem: load_config(path, interpolate=True) for path in Path("desk/configs").glob("*.cfg")}
+    student = {"textcat": "textcat_accurate"}.get(task, task)
+    assert {"teacher", "curation", student} <= set(configs)
+    nlp = load_teacher(Path("desk/configs/teacher.cfg"))
+    component = nlp.get_pipe("llm")
+    assert component.labels == ("bug", "question")  # type: ignore[attr-defined]
+    assert component.task.task == ("ner" if task == "ner" else "textcat")  # type: ignore[attr-defined]
+    if task != "ner":
+        assert component.task.exclusive == (task == "textcat")  # type: ignore[attr-defined]
+        assert component.task.allow_none == (task == "textcat_multilabel")  # type: ignore[attr-defined]
+    assert type(component._model).__name__.lower() == kind  # type: ignore[attr-defined]
+    project = srsly.read_yaml("desk/project.yml")
+    defined = {command["name"] for command in project["commands"]}
+    assert set(project["workflows"]["all"]) <= defined
+    assert "evaluate" in defined
+    assert project["vars"]["student"] == student
+    for command in project["commands"]:
+        for line in command["script"]:
+            line = re.sub(r"\$\{vars\.(\w+)\}", lambda found: project["vars"][found.group(1)], line)
+            if line.startswith("python -m spacy_distill "):
+                name, *args = shlex.split(line)[3:]
+                typer.main.get_command(app).commands[name].make_context(name, args)  # type: ignore[attr-defined]
+    assert Path("desk/assets/texts.jsonl").read_bytes() == Path("mine.jsonl").read_bytes()
+
+
+LABELS = [
+    "refund, please",
+    'say "hi"',
+    "it's",
+    "größe 🙂",
+    "日本",
+    "$5",
+    "50%",
+    "a: b",
+    "c = d",
+    "#1",
+    "[x]",
+    "1",
+    "null",
+]
+
+
+@pytest.mark.parametrize("task", ["textcat", "ner"])
+def test_any_label_survives_into_the_teachers_config(run: Run, task: str) -> None:
+    code, _, err = scaffold(run, task, "chat", LABELS)
+    assert (code, err) == (0, "")
+    path = Path("desk/configs/teacher.cfg")
+    assert load_teacher(path).get_pipe("llm").labels == tuple(LABELS)  # type: ignore[attr-defined]
+    assert all(label in srsly.read_yaml("desk/project.yml")["description"] for label in LABELS)
+    text = path.read_text(encoding="utf8")
+    for label in LABELS[:5]:
+        assert f'# {label} = "…"' in text
+        text = text.replace(f'# {label} = "…"', f'{label} = "meaning of {LABELS.index(label)}"')
+    path.write_text(text, encoding="utf8")
+    prompt = load_teacher(path).get_pipe("llm").task.prompt("x")  # type: ignore[attr-defined]
+    assert all(f"meaning of {number}" in prompt for number in range(5))
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "message"),
+    [
+        (["a", "A"], (), "differ in case"),
+        (["a", " "], (), "is empty"),
+        (["a\nb"], (), "line break"),
+        (["${x}"], (), "takes ${…} for a reference"),
+        (["a"], ("--lang", "xx1"), "--lang 'xx1'"),
+        (["a"], ("--model", ""), "--model"),
+        (["a"], ("--gold", "gold.jsonl"), "gold.jsonl:2: unknown label 'A'. Did you mean 'a'?"),
+        (["a"], ("--gold", "none.jsonl"), "none.jsonl does not exist"),
+        (["a"], ("--texts", "empty.txt"), "empty.txt has no texts"),
+    ],
+)
+def test_init_finds_mistakes_now(run: Run, labels: list[str], more: tuple[str, ...], message: str) -> None:
+    write("gold.jsonl", {"text": "x", "gold": "a"}, {"text": "y", "gold": "A"})
+    write("empty.txt")
+    code, _, err = scaffold(run, "textcat", "chat", labels, *more)
+    assert code == 1
+    assert message in err
+    assert err.count("\n") == 1
+    assert not Path("desk").exists()
+
+
+def test_init_writes_over_nothing_unless_told(run: Run) -> None:
+    assert scaffold(run, "textcat", "chat", ["a"])[0] == 0
+    before = {path: path.read_bytes() for path in Path("desk").rglob("*") if path.is_file()}
+    code, _, err = scaffold(run, "textcat", "chat", ["other"])
+    assert code == 1
+    assert "desk/project.yml" in err.replace("\\", "/")
+    assert "--force" in err
+    assert {path: path.read_bytes() for path in Path("desk").rglob("*") if path.is_file()} == before
+    assert scaffold(run, "textcat", "chat", ["other"], "--force")[0] == 0
+    assert load_teacher(Path("desk/configs/teacher.cfg")).get_pipe("llm").labels == ("other",)  # type: ignore[attr-defined]
+
+
+def test_init_does_not_write_over_texts_either(run: Run) -> None:
+    Path("desk/assets").mkdir(parents=True)
+    mine = write("desk/assets/texts.jsonl", {"text": "precious"})
+    code, _, err = scaffold(run, "textcat", "chat", ["a"])
+    assert code == 1
+    assert "texts.jsonl" in err
+    assert "precious" in mine.read_text(encoding="utf8")
+    assert run("init", "desk", "--label", "a", "--texts", mine, "--model", "m")[0] == 0, "texts that are in place stay"
+    assert "precious" in mine.read_text(encoding="utf8")
+
+
+@pytest.mark.parametrize("folder", ["My Desk – 2", "Größe", "2024", "a__b_", "日本"])
+def test_init_names_a_package_that_release_takes(run: Run, folder: str) -> None:
+    write("mine.jsonl", {"text": "x"})
+    assert run("init", folder, "--label", "a", "--texts", "mine.jsonl", "--model", "m")[0] == 0
+    name = srsly.read_yaml(Path(folder) / "project.yml")["vars"]["name"]
+    assert check_name(name, "en") == name
+
+
+@pytest.mark.slow
+def test_init_works_from_the_wheel(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("spacy_distill", "configs"):
+        copytree(ROOT / name, source / name, symlinks=True, ignore=ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        copyfile(ROOT / name, source / name)
+    site = tmp_path / "site"
+    with zipfile.ZipFile(build_wheel(source)) as wheel:
+        wheel.extractall(site)
+    wanted = [p.relative_to(ROOT) for p in (ROOT / "spacy_distill").rglob("*.jinja")]
+    wanted += [Path("spacy_distill/cli/template/configs") / path.name for path in (ROOT / "configs").glob("*.cfg")]
+    assert len(wanted) > 8
+    assert [str(path) for path in [*wanted, Path("spacy_distill/py.typed")] if not (site / path).is_file()] == []
+    config = Path("spacy_distill/cli/template/configs/ner.cfg")
+    assert (site / config).read_bytes() == (ROOT / "configs" / "ner.cfg").read_bytes()
+    assert not (site / "tests").exists()
+    (tmp_path / "mine.txt").write_text("one\ntwo\n", encoding="utf8")
+    made = shell("init", "desk", "--label", "a", "--texts", "mine.txt", "--model", "m", cwd=tmp_path, path=site)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "desk" / "configs" / "textcat_accurate.cfg").is_file()
+    load_teacher(tmp_path / "desk" / "configs" / "teacher.cfg")
+
+
+def shell(*args: str, cwd: Path, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "spacy_distill", *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        encoding="utf8",
+        check=False,
+    )
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("annotate", "teacher.cfg", "bad.jsonl", "out.spacy"), "bad.jsonl:2 is not JSON"),
+        (("annotate", "teacher.cfg", "field.jsonl", "out.spacy"), "field.jsonl:2 has no text in 'text'"),
+        (("annotate", "teacher.cfg", "none.jsonl", "out.spacy"), "none.jsonl does not exist"),
+        (("annotate", "teacher.cfg", "empty.txt", "out.spacy"), "empty.txt has no texts"),
+        (("annotate", "none.cfg", "good.jsonl", "out.spacy"), "none.cfg does not load"),
+        (("preview", "teacher.cfg", "bad.jsonl"), "bad.jsonl:2 is not JSON"),
+        (("preview", "teacher.cfg", "empty.txt"), "empty.txt has no texts"),
+        (("import", "bad.jsonl", "out.spacy"), "bad.jsonl:2 is not JSON"),
+        (("import", "good.jsonl", "out.spacy"), "good.jsonl: no record has a label in 'label'"),
+        (("import", "good.jsonl", "out.spacy", "--reply-field", "said"), "Name the labels on offer with --label"),
+        (("import", "label.jsonl", "out.spacy"), "label.jsonl:2: expected a label, a list of labels"),
+        (("import", "span.jsonl", "out.spacy", "--task", "ner"), "span.jsonl:2: expected [start, end, label]"),
+        (("import", "label.jsonl", "out.spacy", "--lang", "xx1"), "--lang 'xx1'"),
+        (("curate", "none.spacy", "curated", "--config", ROOT / "configs/curation.cfg"), "none.spacy does not exist"),
+        (("corpus", "none.spacy", "corpus"), "none.spacy does not exist"),
+        (("evaluate", "none", "good.jsonl", "evaluation"), "none is not a trained pipeline"),
+        (("release", "none", "packages", "--name", "a_b"), "none"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(run: Run, args: tuple[object, ...], message: str) -> None:
+    teacher("bug")
+    write("good.jsonl", {"text": "fine"})
+    write("bad.jsonl", {"text": "fine"}, '{"text": ')
+    write("field.jsonl", {"text": "fine"}, {"body": "not"})
+    write("label.jsonl", {"text": "fine", "label": "bug"}, {"text": "not", "label": 3})
+    write("span.jsonl", {"text": "fine", "label": [[0, 4, "A"]]}, {"text": "not", "label": [[0, 3]]})
+    write("empty.txt")
+    code, _, err = run(*args)
+    assert code == 1
+    assert message in err
+    assert err.startswith("✘ ")
+    assert err.count("\n") == 1
+    assert not Path("out.spacy").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("init", "desk", "--label", "a", "--texts", "t.txt", "--model", "m", "--task", "tagger"),
+        ("import", "t.jsonl", "out.spacy", "--task", "tagger"),
+        ("curate", "t.spacy", "curated", "--task", "tagger"),
+        ("corpus", "t.spacy", "corpus", "--task", "tagger"),
+        ("evaluate", "model", "t.jsonl", "evaluation", "--task", "tagger"),
+    ],
+)
+def test_a_task_that_does_not_exist_is_a_usage_error(run: Run, args: tuple[str, ...]) -> None:
+    code, _, err = run(*args)
+    assert code == 2
+    assert "--task" in err
+    assert "'tagger' is not one of 'textcat'" in re.sub(r"[\s│]+", " ", err)
+
+
+def test_a_real_process_ends_with_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\nnonsense\n', encoding="utf8")
+    ended = shell("import", "bad.jsonl", "out.spacy", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("✘ bad.jsonl:2 is not JSON")
+    assert ended.stderr.count("\n") == 1
+
+
+@registry.llm_models("test_cli.interrupted.v1")
+def make_interrupted() -> Callable[..., Any]:
+    """A model at whose second prompt the user presses Ctrl-C."""
+    asked: list[str] = []
+
+    def answer(prompts: typing.Iterable[typing.Iterable[str]]) -> typing.Iterable[typing.Iterable[str]]:
+        asked.extend(str(prompt) for of_doc in prompts for prompt in of_doc)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return [['{"label": "bug"}']]
+
+    return answer
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
+    config = teacher(model="test_cli.interrupted.v1")
+    texts = write("t.txt", "one", "two", "three")
+    code, _, err = run("annotate", config, texts, "out/pool.spacy")
+    assert code == 130
+    assert err == "Stopped. What arrived is kept: run the same command again to go on.\n"
+    assert not Path("out/pool.spacy").exists()
+    code, _, _ = run("annotate", config, texts, "out/pool.spacy", "--limit", 2)
+    books = srsly.read_json("out/pool.json")
+    assert (code, books["asked"], books["from_ledger"]) == (0, 1, 1)
+
+
+# preview and annotate
+
+
+def test_preview_shows_the_prompt_and_annotate_asks_nothing_again(run: Run) -> None:
+    config = teacher('{"label": "bug"}', "{}", '{"label": "question"}')
+    texts = write("t.jsonl", {"text": "It [broke]."}, {"text": "Hm."}, {"text": "How?"})
+    code, out, _ = run("preview", config, texts, "-n", 2)
+    assert code == 0
+    nlp = load_teacher(config)
+    (prompt,) = nlp.get_pipe("llm").task.generate_prompts([nlp.make_doc("It [broke].")])  # type: ignore[attr-defined]
+    shown = "\n".join(line.strip("│ ") for line in out.splitlines())
+    for line in str(prompt).splitlines():
+        assert line.strip() in shown, "the prompt is shown word for word"
+    assert "unparsed" in out
+    assert "2 replies asked for" in out
+    config = teacher('{"label": "question"}')
+    code, out, _ = run("annotate", config, texts, "annotations/pool.spacy")
+    assert code == 0
+    assert "1 replies asked for" in out
+    assert "2 were in the ledger" in out
+    found = annotations("annotations/pool.spacy")
+    assert [(item.status, item.label) for item in found] == [("ok", "bug"), ("unparsed", None), ("ok", "question")]
+    assert srsly.read_json("annotations/pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
+
+
+# import
+
+
+def test_import_takes_labels_and_counts_those_that_are_null(run: Run) -> None:
+    rows = [{"text": "a", "label": "bug"}, {"text": "b", "label": None}, {"text": "c", "label": "question, maybe"}]
+    code, out, _ = run("import", write("labels.jsonl", *rows), "pool.spacy")
+    assert code == 0
+    found = annotations("pool.spacy")
+    assert [(item.status, item.label) for item in found] == [
+        ("ok", "bug"),
+        ("unparsed", None),
+        ("ok", "question, maybe"),
+    ]
+    assert srsly.read_json("pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
+    assert "unparsed" in out
+
+
+def test_import_refuses_to_make_a_label_up(run: Run) -> None:
+    labels = write("labels.csv", "text,llm", "a,bug", "b,Bug", "c,crash")
+    options = ("--label-field", "llm", "--label", "bug", "--label", "question")
+    assert run("import", labels, "pool.spacy", *options)[0] == 0
+    assert [item.status for item in annotations("pool.spacy")] == ["ok", "ok", "unknown_label"]
+    assert [item.label for item in annotations("pool.spacy")] == ["bug", "bug", None]
+
+
+def test_import_takes_several_labels_a_text(run: Run) -> None:
+    rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": []}, {"text": "c", "label": ["z"]}]
+    assert run("import", write("labels.jsonl", *rows), "pool.spacy", "--multi-label")[0] == 0
+    found = annotations("pool.spacy")
+    assert [(item.status, item.positive()) for item in found] == [("ok", ("x", "y")), ("ok", ()), ("ok", ("z",))]
+    assert all(not item.exclusive and item.labels == ("x", "y", "z") for item in found)
+
+
+def test_import_takes_spans(run: Run) -> None:
+    text = "🙂 Zoë saw Oslo"
+    rows = [
+        {"text": text, "label": [[2, 5, "WHO"], {"start": 10, "end": 14, "label": "WHERE"}]},
+        {"text": "nobody", "label": []},
+        {"text": "broken", "label": None},
+    ]
+    assert run("import", write("spans.jsonl", *rows), "pool.spacy", "--task", "ner")[0] == 0
+    found = annotations("pool.spacy")
+    assert [item.status for item in found] == ["ok", "ok", "unparsed"]
+    assert [(text[s.start : s.end], s.label) for s in found[0].ents or ()] == [("Zoë", "WHO"), ("Oslo", "WHERE")]
+    assert found[1].ents == ()
+    assert found[0].labels == ("WHERE", "WHO")
+
+
+def test_import_parses_raw_replies_like_live_ones(run: Run) -> None:
+    rows = [
+        {"text": "a", "said": 'Sure! {"label": "bug"}'},
+        {"text": "b", "said": "{}"},
+        {"text": "c", "said": '{"label": "weather"}'},
+        {"text": "d", "said": None},
+    ]
+    options = ("--reply-field", "said", "--label", "bug", "--label", "question")
+    assert run("import", write("replies.jsonl", *rows), "pool.spacy", *options)[0] == 0
+    assert [item.status for item in annotations("pool.spacy")] == ["ok", "unparsed", "unknown_label", "unparsed"]
+    second = list(read_docs(Path("pool.spacy"), spacy.blank("en").vocab))[1]
+    assert (facts_of(second, "textcat") or {})["raw"] == "{}"
+
+
+def test_import_keeps_a_confidence_and_its_kind(run: Run) -> None:
+    rows = [{"text": "a", "label": "x", "share": 0.75}, {"text": "b", "label": "y", "share": 1}]
+    labels = write("labels.jsonl", *rows)
+    assert run("import", labels, "pool.spacy", "--confidence-field", "share")[0] == 0
+    first, _ = annotations("pool.spacy")
+    assert (first.confidence, first.confidence_kind) == (0.75, "votes")
+    assert first.cats == pytest.approx({"x": 0.75, "y": 0.25})
+    code, _, err = run("import", labels, "pool.spacy", "--confidence-field", "share", "--confidence-kind", "guess")
+    assert code == 2
+    assert "--confidence-kind" in err
