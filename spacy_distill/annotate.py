@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,15 +15,15 @@ from spacy.util import load_config, load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
 from spacy_llm.ty import ModelWithContextLength, supports_sharding
 
-from .docs import annotations_of, facts_of, make_doc, note
+from .docs import annotations_of, facts_of, make_doc
 from .errors import ConfigError, TeacherError
 from .tasks.base import Task
-from .teacher.base import Request, TeacherModel
+from .tasks.foreign import parse_foreign
+from .teacher.base import TeacherModel
+from .teacher.foreign import Foreign
 from .teacher.ledger import Ledger
-from .teacher.types import Reply, ReplyMeta, sha256
-from .types import TaskName, Text
-
-logger = logging.getLogger("spacy_distill")
+from .teacher.types import Reply
+from .types import Text
 
 
 @dataclass(frozen=True)
@@ -86,41 +84,6 @@ class _Books:
         self.cost_usd += meta.cost_usd or 0.0
 
 
-class _Foreign(TeacherModel):
-    """A model of spaCy-llm's or the user's: one prompt a call, so that a failure is one text's failure."""
-
-    def __init__(self, call: Callable[..., Iterable[Iterable[str]]], identity: Any, ledger: Path | None) -> None:
-        super().__init__(ledger)
-        self._call = call
-        self._identity = identity
-
-    @property
-    def name(self) -> str:
-        return str(self._identity.get("@llm_models", type(self._call).__name__))
-
-    @property
-    def endpoint(self) -> str:
-        return "spacy-llm"
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return {name: repr(value) for name, value in self._identity.items()}
-
-    def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
-        for request in requests:
-            start = time.perf_counter()
-            try:
-                text = str(next(iter(next(iter(self._call([[request.prompt]]))))))
-                meta = ReplyMeta(model=self.name, latency_s=time.perf_counter() - start)
-            except TeacherError:
-                raise
-            except Exception as error:
-                text = ""
-                meta = ReplyMeta(status="error", error=type(error).__name__, model=self.name)
-                logger.warning("%s failed on one prompt: %s", self.name, type(error).__name__)
-            yield request, Reply(text, meta)
-
-
 def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
     """Load a teacher pipeline from a spaCy config with one or more of spaCy-llm's components.
 
@@ -151,7 +114,7 @@ def use_ledger(component: LLMWrapper, ledger: Path | None) -> TeacherModel | Non
     model = component._model
     if not isinstance(model, TeacherModel):
         return None
-    if ledger is not None and model.ledger is None:
+    if ledger is not None and model.ledger is None and model.costs:
         model.ledger = Ledger(ledger)
     return model
 
@@ -198,10 +161,11 @@ def _run(
     model = use_ledger(component, ledger)
     if model is None:
         settings = cast(Any, nlp.config["components"][name].get("model", {}))
-        model = _Foreign(component._model, dict(settings), ledger)
+        model = Foreign(component._model, settings, ledger)
     task = component.task
     sharding = supports_sharding(task)
-    window = component._model.context_length if isinstance(component._model, ModelWithContextLength) else None
+    wrapped = component._model
+    window = wrapped.context_length if isinstance(wrapped, ModelWithContextLength) else None
     owners: list[tuple[int, int]] = []
     shards: dict[int, list[Doc]] = {}
     replies: dict[int, list[Reply | None]] = {}
@@ -209,12 +173,11 @@ def _run(
 
     def prompts() -> Iterator[str]:
         for index, doc in enumerate(docs):
-            (item,) = task.generate_prompts([doc], window) if sharding else task.generate_prompts([doc])
             if sharding:
-                asked, parts = list(item[0]), list(item[1])
-                shards[index] = parts
+                ((rendered, parts),) = task.generate_prompts([doc], window)
+                asked, shards[index] = list(rendered), list(parts)
             else:
-                asked = [item]
+                asked = list(task.generate_prompts([doc]))
             replies[index] = [None] * len(asked)
             for position, prompt in enumerate(asked):
                 owners.append((index, position))
@@ -235,42 +198,9 @@ def _run(
 
 
 def _parse(component: LLMWrapper, doc: Doc, replies: list[Reply], shards: list[Doc] | None) -> Doc:
-    task = component.task
-    if isinstance(task, Task):
-        return next(iter(task.parse_responses([doc], [replies])))
-    kind = _task_name(task)
-    status = "error" if any(reply.meta.status == "error" for reply in replies) else "ok"
-    before = dict(doc.cats)
-    parsed = doc
-    if status == "ok":
-        try:
-            with warnings.catch_warnings():
-                # A task that puts shards together leaves custom data behind, and says so; it is put back below.
-                warnings.filterwarnings("ignore", message=r"\[W10[12]\]")
-                parsed = next(iter(task.parse_responses([shards] if shards is not None else [doc], [replies])))
-        except Exception as error:
-            logger.warning("%s could not parse the reply for %s: %s", component._name, doc._.distill["id"], error)
-            status = "unparsed"
-    if parsed is not doc:
-        parsed.user_data = {**doc.user_data, **parsed.user_data}
-        parsed._.distill = doc._.distill
-        parsed.cats = {**before, **parsed.cats}
-    if kind is not None:
-        labels = list(component.labels)
-        exclusive = bool(getattr(task, "_exclusive_classes", True))
-        if kind == "textcat" and status == "ok" and not any(parsed.cats.get(label) for label in labels) and exclusive:
-            status = "unparsed"
-        facts: dict[str, Any] = {"status": status, "labels": labels, "exclusive": exclusive}
-        facts |= {"provenance": {"model": replies[0].meta.model, "key": sha256([r.meta.key for r in replies])}}
-        note(parsed, kind, facts if status == "ok" else {**facts, "raw": "\n".join(replies)})
-    return parsed
-
-
-def _task_name(task: Any) -> TaskName | None:
-    name = type(task).__name__
-    if name.startswith("TextCat"):
-        return "textcat"
-    return "ner" if name.startswith("NER") else None
+    if isinstance(component.task, Task):
+        return next(iter(component.task.parse_responses([doc], [replies])))
+    return parse_foreign(component.task, component.labels, doc, replies, shards)
 
 
 def _summary(docs: list[Doc], books: _Books, seconds_s: float) -> Summary:

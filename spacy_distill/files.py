@@ -18,9 +18,20 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def shown_path(path: Path) -> str:
+    """Name a file in what may be passed on, without saying where on this machine it lies.
+
+    RETURNS (str): With forward slashes: a relative path as it is, an absolute one from the working directory on, or
+        its last part if it lies elsewhere.
+    """
+    if not path.is_absolute():
+        return path.as_posix()
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
 def describe_file(path: Path) -> dict[str, str]:
-    """RETURNS (Dict[str, str]): `path` as it was given, with forward slashes, and `sha256`."""
-    return {"path": path.as_posix(), "sha256": file_sha256(path)}
+    """RETURNS (Dict[str, str]): `path`, see `shown_path`, and `sha256`."""
+    return {"path": shown_path(path), "sha256": file_sha256(path)}
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -102,7 +102,7 @@ def read_texts(
 
     path (Path): See `read_records`.
     YIELDS (Text): In the file's order. Identical texts without ids get ids with a counter.
-    RAISES (InputError): A record without text, or an id that occurs twice with different texts.
+    RAISES (InputError): A record without text, a text that is not Unicode, or an id that occurs twice.
     """
     seen: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -113,9 +113,13 @@ def read_texts(
             raise InputError(
                 f"{where} has no text in {text_field!r} (it has: {found}). Name the field with --text-field."
             )
+        if not _is_whole(text):
+            raise InputError(
+                f"{where}: the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
+            )
         given = record.get(id_field)
         if given is None:
-            digest = hashlib.sha256(text.encode("utf8", "surrogatepass")).hexdigest()[:16]
+            digest = hashlib.sha256(text.encode("utf8")).hexdigest()[:16]
             counts[digest] = counts.get(digest, 0) + 1
             identifier = digest if counts[digest] == 1 else f"{digest}-{counts[digest]}"
         else:
@@ -127,6 +131,10 @@ def read_texts(
             seen[identifier] = where
         group = record.get(group_field)
         yield Text(identifier, text, None if group is None else str(group), record.get(gold_field), where)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def gold_annotations(
@@ -210,9 +218,9 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f" Known: {', '.join(map(repr, known[:20]))}{' …' if len(known) > 20 else ''}."
 
 
-def normal_form(label: str) -> str:
-    """RETURNS (str): The label folded for comparison: Unicode NFKC, no case, one space between words."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+def normal_form(text: str) -> str:
+    """RETURNS (str): A label or a text folded for comparison: Unicode NFKC, no case, one space between words."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def check_labels(labels: Sequence[str]) -> tuple[str, ...]:

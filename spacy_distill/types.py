@@ -68,6 +68,7 @@ class Annotation:
     missing (Tuple[Span, ...]): Stretches whose annotation is unknown; training skips their tokens.
     confidence (Optional[float]): 0 to 1.
     confidence_kind (Optional[ConfidenceKind]): Where the confidence comes from.
+    threshold (float): Where classes do not exclude each other: a class holds if its score is at least this.
     group (Optional[str]): See `Text.group`.
     gold (bool): Checked by a person.
     provenance (Mapping[str, Any]): Model, parameters, prompt hash, tokens, cost, time: plain types only.
@@ -84,6 +85,7 @@ class Annotation:
     missing: tuple[Span, ...] = ()
     confidence: float | None = None
     confidence_kind: ConfidenceKind | None = None
+    threshold: float = 0.5
     group: str | None = None
     gold: bool = False
     provenance: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
@@ -97,13 +99,13 @@ class Annotation:
             return None
         return max(self.labels, key=lambda label: cats.get(label, 0.0))
 
-    def positive(self, threshold: float = 0.5) -> tuple[str, ...]:
+    def positive(self) -> tuple[str, ...]:
         """RETURNS (Tuple[str, ...]): The classes that hold: the best one if exclusive, else all at or above
         `threshold`, in the order of `labels`."""
         if self.exclusive:
             return () if self.label is None else (self.label,)
         cats = self.cats or {}
-        return tuple(label for label in self.labels if cats.get(label, 0.0) >= threshold)
+        return tuple(label for label in self.labels if cats.get(label, 0.0) >= self.threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .common import console, print_summary, progress, write_json
+from .common import console, print_summary, progress
 
 
 def annotate(
@@ -36,6 +36,7 @@ def annotate(
     from ..annotate import load_teacher
     from ..docs import write_docs
     from ..errors import InputError
+    from ..files import write_json
     from ..texts import read_texts
 
     records = list(islice(read_texts(texts, text_field=text_field, id_field=id_field, group_field=group_field), limit))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .common import console, progress, write_json
+from .common import console, progress
 
 if TYPE_CHECKING:
     from confection import Config
@@ -65,7 +65,7 @@ def choose(
     """
     import random
 
-    from ..files import describe_file
+    from ..files import describe_file, write_json
     from ..teacher.choose import Search
     from ..teacher.choose import choose as run
     from ..texts import read_texts

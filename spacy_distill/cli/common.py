@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -17,9 +15,12 @@ if TYPE_CHECKING:
 
     from ..annotate import Summary
 
-console = Console(highlight=False, soft_wrap=True)
+SHOWN_LABELS = 15
+
+# No markup: labels, paths and texts may hold square brackets.
+console = Console(highlight=False, soft_wrap=True, markup=False)
 if not console.is_terminal:  # a file or a pipe has no width: leave tables room
-    console = Console(highlight=False, soft_wrap=True, width=120)
+    console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
 
 
 @contextmanager
@@ -64,12 +65,6 @@ def blank(lang: str) -> Language:
         raise ConfigError(f"--lang {lang!r}: {error}") from error
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON for people and programs: indented, not escaped, a newline at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
-
-
 def print_summary(summary: Summary) -> None:
     """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost."""
     for task, statuses in summary.statuses.items():
@@ -78,16 +73,12 @@ def print_summary(summary: Summary) -> None:
         table.add_column("texts", justify="right")
         table.add_column("label")
         table.add_column("entities" if task == "ner" else "texts", justify="right")
-        labels = list(summary.labels.get(task, {}).items())
-        rows = max(len(statuses), len(labels))
-        left = [(name, str(count)) for name, count in statuses.items()] + [("", "")] * (rows - len(statuses))
-        right = [(escape(name), str(count)) for name, count in labels[:15]]
-        if len(labels) > 15:
-            right.append((f"… {len(labels) - 15} more", ""))
-        for index in range(max(len(left), len(right)) if len(labels) <= 15 else max(len(statuses), 16)):
-            table.add_row(
-                *(left[index] if index < len(left) else ("", "")), *(right[index] if index < len(right) else ("", ""))
-            )
+        left = [(name, str(count)) for name, count in statuses.items()]
+        right = [(name, str(count)) for name, count in summary.labels.get(task, {}).items()]
+        if len(right) > SHOWN_LABELS:
+            right[SHOWN_LABELS:] = [(f"… {len(right) - SHOWN_LABELS} more", "")]
+        for status, label in zip_longest(left, right, fillvalue=("", "")):
+            table.add_row(*status, *label)
         console.print(table)
     spent = f", {summary.prompt_tokens:,} + {summary.reply_tokens:,} tokens" if summary.prompt_tokens else ""
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ..types import TaskName
@@ -76,7 +75,7 @@ def corpus(
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
     if made.manifest.unseen_labels:
         named = ", ".join(made.manifest.unseen_labels)
-        console.print(f"Without one example in train, so never predicted: {escape(named)}", style="yellow")
+        console.print(f"Without one example in train, so never predicted: {named}", style="yellow")
 
 
 def _print_manifest(manifest: Manifest) -> None:
@@ -85,7 +84,7 @@ def _print_manifest(manifest: Manifest) -> None:
     table.add_column("train", justify="right")
     table.add_column("dev", justify="right")
     for label in manifest.labels:
-        table.add_row(escape(label), str(manifest.train.labels.get(label, 0)), str(manifest.dev.labels.get(label, 0)))
+        table.add_row(label, str(manifest.train.labels.get(label, 0)), str(manifest.dev.labels.get(label, 0)))
     table.add_section()
     table.add_row("texts", str(manifest.train.docs), str(manifest.dev.docs))
     console.print(table)

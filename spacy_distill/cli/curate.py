@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ..types import TaskName
@@ -87,7 +86,7 @@ def curate(
     rare = result.books.rare_labels(FEW_EXAMPLES)
     if rare:
         named = ", ".join(f"{label} ({result.books.labels_after[label]})" for label in rare)
-        console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {escape(named)}", style="yellow")
+        console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {named}", style="yellow")
 
 
 def _print_books(result: Curation) -> None:
@@ -98,14 +97,14 @@ def _print_books(result: Curation) -> None:
     table.add_column("notes")
     for book in result.books.rules:
         notes = ", ".join(f"{name}: {count}" for name, count in book.notes.items())
-        table.add_row(escape(book.rule), str(book.given), str(book.kept), str(book.dropped), escape(notes))
+        table.add_row(book.rule, str(book.given), str(book.kept), str(book.dropped), notes)
     console.print(table)
     table = Table(title="Labels", title_justify="left")
     table.add_column("label")
     table.add_column("before", justify="right")
     table.add_column("after", justify="right")
     for label, before in result.books.labels_before.items():
-        table.add_row(escape(label), str(before), str(result.books.labels_after.get(label, 0)))
+        table.add_row(label, str(before), str(result.books.labels_after.get(label, 0)))
     console.print(table)
 
 
@@ -115,4 +114,4 @@ def _print_examples(result: Curation) -> None:
         for rejection in examples:
             text = " ".join(rejection.annotation.text.split())
             short = text if len(text) <= 80 else text[:79] + "…"
-            console.print(escape(f"{book.rule}: {rejection.annotation.id}: {rejection.reason}\n    {short}"))
+            console.print(f"{book.rule}: {rejection.annotation.id}: {rejection.reason}\n    {short}")

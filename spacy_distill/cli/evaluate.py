@@ -56,4 +56,4 @@ def evaluate(
         seed=seed,
     )
     print_table(evaluation, console)
-    console.print(f"Report: {output_dir / 'report.html'}", markup=False)
+    console.print(f"Report: {output_dir / 'report.html'}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from ..types import ConfidenceKind, TaskName
-from .common import blank, console, print_summary, write_json
+from .common import blank, console, print_summary
 
 
 def import_(
@@ -28,6 +28,8 @@ def import_(
     multi_label: Annotated[bool, typer.Option(help="Classes: several labels a text, or none ([]).")] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
+    id_field: Annotated[str, typer.Option(help="Field with the id, if there is one.")] = "id",
+    group_field: Annotated[str, typer.Option(help="Field whose texts must stay together in a split.")] = "group",
 ) -> None:
     """Take in labels that a language model made elsewhere.
 
@@ -42,9 +44,10 @@ def import_(
     from ..annotate import annotate
     from ..docs import write_docs
     from ..errors import InputError
+    from ..files import write_json
     from ..texts import read_records, read_texts
 
-    texts = list(read_texts(labels_file, text_field=text_field))
+    texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})

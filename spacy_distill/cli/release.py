@@ -50,4 +50,4 @@ def release(
         f'  nlp = spacy.load("{made.package}")',
         '  doc = nlp("Your text")',
     ):
-        console.print(line, markup=False)
+        console.print(line)

@@ -30,12 +30,14 @@ class Component:
     task (TaskName): What it answers.
     labels (Tuple[str, ...]): Its labels, in its own order.
     exclusive (bool): Text classification: exactly one label a text.
+    threshold (float): The component's own: where classes do not exclude each other, they hold from this score on.
     """
 
     name: str
     task: TaskName
     labels: tuple[str, ...]
     exclusive: bool
+    threshold: float = 0.5
 
 
 def find_component(nlp: Language, task: TaskName | None = None) -> Component:
@@ -49,8 +51,11 @@ def find_component(nlp: Language, task: TaskName | None = None) -> Component:
         pipe = nlp.get_pipe(name)
         for known, attribute in _ASSIGNS.items():
             if attribute in nlp.get_pipe_meta(name).assigns and hasattr(pipe, "model") and task in (None, known):
-                exclusive = not isinstance(pipe, MultiLabel_TextCategorizer)
-                found.append(Component(name, known, tuple(nlp.pipe_labels[name]), exclusive))
+                labels = tuple(nlp.pipe_labels[name])
+                if isinstance(pipe, MultiLabel_TextCategorizer):
+                    found.append(Component(name, known, labels, False, float(pipe.cfg["threshold"])))
+                else:
+                    found.append(Component(name, known, labels, True))
     if len(found) != 1:
         wanted = f"one trained component for {task}" if task else "one trained component that answers"
         names = ", ".join(f"{component.name!r} ({component.task})" for component in found)
@@ -96,6 +101,7 @@ def _answer(component: Component, record: Annotation, doc: Doc | None) -> Annota
         ents=ents,
         confidence=confidence,
         confidence_kind=None if confidence is None else "logprob",
+        threshold=component.threshold,
         group=record.group,
     )
 

@@ -13,6 +13,7 @@ from ..corpus.build import MANIFEST
 from ..corpus.manifest import Manifest
 from ..docs import read_annotations
 from ..errors import ConfigError, StageError
+from ..files import shown_path
 from ..texts import gold_annotations, read_texts
 from ..types import TaskName
 from .evaluate import Evaluation, evaluate
@@ -61,7 +62,7 @@ def evaluate_files(
     if corpus is not None and component.task == "textcat":
         manifest = corpus / MANIFEST
         systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
-    evaluation = evaluate(gold, systems, seed=seed, files={str(gold_file): sha256_of(gold_file)})
+    evaluation = evaluate(gold, systems, seed=seed, files={shown_path(gold_file): sha256_of(gold_file)})
     compared = [(system.name, system.annotations) for system in systems if system.name != "majority"]
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evaluation.json").write_text(evaluation.to_json(), encoding="utf8")

@@ -10,6 +10,7 @@ from spacy.language import Language
 
 from ..corpus.manifest import Manifest
 from ..errors import InputError
+from ..files import shown_path
 from ..texts import normal_form
 from ..types import Annotation
 from .pipelines import BATCH_SIZE, REPEATS, Component, predict, sha256_of, size_mb, words, words_per_s
@@ -51,7 +52,7 @@ def student_system(
         words_per_s=words_per_s(nlp, [record.text for record in gold], batch_size=batch_size),
         speed=f"warm, one process, batches of {batch_size} texts, median of {REPEATS} passes",
         size_mb=size_mb(path),
-        files={str(path): sha256_of(path)},
+        files={shown_path(path): sha256_of(path)},
     )
 
 
@@ -81,7 +82,7 @@ def teacher_system(
         words_per_s=sum(count for count, _ in timed) / seconds if seconds else None,
         speed="words over the sum of the replies' latencies, as if asked one at a time" if seconds else "",
         size_mb=size_mb(weights) if weights else None,
-        files={str(file): sha256_of(file) for file in (path, weights) if file},
+        files={shown_path(file): sha256_of(file) for file in (path, weights) if file},
     )
 
 
@@ -111,7 +112,7 @@ def majority_system(gold: Sequence[Annotation], label: str, path: Path) -> Syste
             for record in gold
         ],
         model=f"always {label!r}, the most frequent label in training",
-        files={str(path): sha256_of(path)},
+        files={shown_path(path): sha256_of(path)},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from .ledger import Ledger
 from .types import Prompt, Reply, ReplyMeta, sha256
@@ -32,7 +32,10 @@ class TeacherModel(ABC):
     and answers requests (`_ask`). Constructors do no I/O: weights, files and sockets are opened by the first prompt.
 
     ledger (Optional[Path]): Where replies are kept and looked up. None: nothing is kept.
+    costs (ClassVar[bool]): A reply costs money or time. One that does not is never kept, and so never out of date.
     """
+
+    costs: ClassVar[bool] = True
 
     def __init__(self, ledger: Optional[Path] = None) -> None:
         self.ledger: Optional[Ledger] = Ledger(ledger) if ledger else None

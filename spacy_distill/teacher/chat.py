@@ -1,13 +1,9 @@
 """A language model behind any OpenAI-compatible endpoint: hosted APIs, vLLM, Ollama, llama.cpp, LM Studio."""
 
 import asyncio
-import logging
 import os
-import random
-import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,21 +11,13 @@ from typing import Any, Dict, Optional, Set, Tuple, Union
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, TeacherError
+from .asking import Asker
 from .base import Request, TeacherModel
-from .completions import Failure, Features, Structured, ladder, read_response, request_body
-from .transport import Broken, Transport, Unreachable
-from .types import Prompt, Reply, ReplyMeta
+from .completions import Structured
+from .transport import Transport
+from .types import Reply
 
-logger = logging.getLogger("spacy_distill")
-
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-_LONGEST_WAIT_S = 180.0
-"""A server that asks for a longer pause than this will not answer within this run."""
 _STOPPING_S = 10.0
-
-_TRIES_AT_FIRST = 3
-"""A server that was never reached is given up sooner than one that has gone away."""
 
 _Arrival = Union[Tuple[Request, Reply], BaseException]
 
@@ -98,11 +86,7 @@ class Chat(TeacherModel):
         self._key_env = key_env
         self._max_in_flight = max_in_flight
         self._timeout_s = timeout_s
-        self._max_tries = max_tries
-        self._ladder = ladder(structured, logprobs)
-        self._rung = 0
-        self._accepted: Set[Features] = set()
-        self._last_success_s: Optional[float] = None
+        self._asker = Asker(self._name, self._endpoint, self._params, key_env=key_env, max_tries=max_tries)
         self._transport: Optional[Transport] = None
 
     @property
@@ -187,7 +171,7 @@ class Chat(TeacherModel):
     async def _deliver(self, transport: Transport, request: Request, arrived: "SimpleQueue[_Arrival]") -> None:
         """Answer one request, commit the reply, and hand it over. Runs in the transport's thread."""
         try:
-            reply = await self._answer(transport, request.prompt)
+            reply = await self._asker.answer(transport, request.prompt, self.ledger)
             arrived.put((request, self._keep(request, reply)))
         except asyncio.CancelledError:
             arrived.put(self._closed())
@@ -197,95 +181,6 @@ class Chat(TeacherModel):
 
     def _closed(self) -> TeacherError:
         return TeacherError(f"{self._endpoint}: closed before every prompt was answered.")
-
-    async def _answer(self, transport: Transport, prompt: Prompt) -> Reply:
-        """Try until there is a reply, or no hope for one."""
-        first_s = time.monotonic()
-        tries, rung, refusal = 0, self._rung, None
-        while True:
-            rung, outcome = await self._try(transport, prompt, rung)
-            features = self._features(prompt, rung)
-            if isinstance(outcome, Reply):
-                self._succeeded(prompt, features, rung)
-                return outcome
-            if outcome.status in (400, 422) and features not in self._accepted:
-                refusal = refusal or outcome
-                lower = self._lower(prompt, rung)
-                if lower is not None:
-                    rung = lower
-                    continue
-                outcome = refusal
-            tries += 1
-            self._stop_if_hopeless(outcome, tries, first_s)
-            pause_s = _pause_s(tries, outcome.wait_s)
-            if not outcome.retry or tries >= self._max_tries or pause_s > _LONGEST_WAIT_S:
-                asks = f", asks to wait {outcome.wait_s:.0f} s" if pause_s > _LONGEST_WAIT_S else ""
-                times = f" (tried {tries} times)" if tries > 1 else ""
-                return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
-            await asyncio.sleep(pause_s)
-
-    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> Tuple[int, Union[Reply, Failure]]:
-        """RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came."""
-
-        def body() -> bytes:
-            nonlocal rung
-            rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
-            return request_body(prompt, self._name, self._features(prompt, rung), self._params)
-
-        try:
-            response = await transport.post(body)
-        except (Unreachable, Broken) as error:
-            return rung, Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
-        outcome = read_response(response.status, response.headers, response.body)
-        if isinstance(outcome, Reply):
-            outcome = Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
-        return rung, outcome
-
-    def _features(self, prompt: Prompt, rung: int) -> Features:
-        features = self._ladder[rung]
-        return features if prompt.schema is not None else features._replace(structured="none")
-
-    def _lower(self, prompt: Prompt, rung: int) -> Optional[int]:
-        """RETURNS (Optional[int]): The next rung down on which something else is asked for."""
-        sent = self._features(prompt, rung)
-        below = range(rung + 1, len(self._ladder))
-        return next((lower for lower in below if self._features(prompt, lower) != sent), None)
-
-    def _succeeded(self, prompt: Prompt, features: Features, rung: int) -> None:
-        self._last_success_s = time.monotonic()
-        self._accepted.add(features)
-        if rung > self._rung and self._features(prompt, self._rung) not in self._accepted:
-            self._rung = rung
-            logger.warning(
-                "%s does not take structured = %r with logprobs = %s; going on with %r and %s.",
-                self._endpoint,
-                *self._ladder[0],
-                *self._ladder[rung],
-            )
-
-    def _stop_if_hopeless(self, failure: Failure, tries: int, first_s: float) -> None:
-        """RAISES (TeacherError): What failed is not this prompt but the teacher."""
-        where = f"{self._endpoint}/chat/completions: {failure.reason}."
-        safe = " Every reply so far is kept." if self.ledger else ""
-        if failure.no_credit:
-            raise TeacherError(f"{where} The account has no credit left.{safe}")
-        if failure.status == -1:
-            never = self._last_success_s is None
-            enough = min(_TRIES_AT_FIRST, self._max_tries) if never else self._max_tries
-            if tries >= enough and (self._last_success_s or 0.0) < first_s:
-                raise TeacherError(f"{where} Is the server running, and `endpoint` its base URL?{safe}")
-        elif self._last_success_s is None and failure.status in (401, 403):
-            remedy = (
-                "Name the environment variable that holds its key in `key_env`."
-                if self._key_env is None
-                else f"The key in the environment variable {self._key_env} (`key_env`) was not accepted for this model."
-            )
-            raise TeacherError(f"{where} {remedy}")
-        elif self._last_success_s is None and failure.status == 404:
-            raise TeacherError(
-                f"{where} Either `endpoint` is not the base URL (it usually ends in /v1), or there is no model"
-                f" {self._name!r} there."
-            )
 
 
 def _check_endpoint(endpoint: str) -> None:
@@ -299,13 +194,6 @@ def _check_endpoint(endpoint: str) -> None:
         )
 
 
-def _pause_s(tries: int, wait_s: Optional[float]) -> float:
-    """Exponential backoff with jitter, so that those who failed together do not come back together; or what the server
-    asked for, and a little more."""
-    backoff_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
-    return backoff_s if wait_s is None else wait_s + random.uniform(0.0, min(wait_s, _FIRST_PAUSE_S))
-
-
 async def _cancel(tasks: Set["asyncio.Task[None]"]) -> None:
     pending = list(tasks)
     for task in pending:
@@ -313,39 +201,5 @@ async def _cancel(tasks: Set["asyncio.Task[None]"]) -> None:
     await asyncio.gather(*pending, return_exceptions=True)
 
 
-def make_chat(
-    name: str,
-    endpoint: str,
-    key_env: Optional[str] = None,
-    system: Optional[str] = None,
-    temperature: Optional[float] = 0.0,
-    max_tokens: Optional[int] = 1024,
-    structured: Structured = "json_schema",
-    logprobs: bool = True,
-    extra: Optional[Dict[str, Any]] = None,
-    max_in_flight: int = 32,
-    timeout_s: float = 120.0,
-    max_tries: int = 6,
-    context_length: Optional[int] = None,
-    ledger: Optional[Path] = None,
-) -> Chat:
-    """Make `spacy_distill.Chat.v1`. See `Chat` for the settings.
-
-    RETURNS (Chat): The model. Nothing is opened yet.
-    """
-    return Chat(
-        name,
-        endpoint,
-        key_env=key_env,
-        system=system,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        structured=structured,
-        logprobs=logprobs,
-        extra=extra,
-        max_in_flight=max_in_flight,
-        timeout_s=timeout_s,
-        max_tries=max_tries,
-        context_length=context_length,
-        ledger=ledger,
-    )
+make_chat = Chat
+"""`spacy_distill.Chat.v1`: spaCy-llm reads the settings off the constructor."""

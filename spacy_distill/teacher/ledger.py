@@ -129,6 +129,15 @@ class Ledger:
             )
         return reply
 
+    def has_reply(self, model: str, params: dict[str, Any]) -> bool:
+        """RETURNS (bool): Whether a model with these parameters ever gave a reply."""
+        asked = (model, json.dumps(params, sort_keys=True))
+        with self._lock:
+            row = self.connection.execute(
+                "SELECT 1 FROM replies WHERE model = ? AND params = ? AND status != 'error' LIMIT 1", asked
+            ).fetchone()
+        return row is not None
+
     def counts(self) -> dict[str, int]:
         """RETURNS (Dict[str, int]): Rows per reply status."""
         return dict(self.connection.execute("SELECT status, COUNT(*) FROM replies GROUP BY status ORDER BY status"))

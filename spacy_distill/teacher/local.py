@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Literal, Optional
+from typing import Any, Dict, Literal, Optional
 
 import numpy as np
 
@@ -187,26 +187,5 @@ class Local(TeacherModel):
         return np.array([found[index] for index in range(len(CONTENT_FREE))])
 
 
-def make_local(
-    name: str,
-    calibration: Calibration = "content_free",
-    bias: Optional[Dict[str, float]] = None,
-    temperature: float = 1.0,
-    batch_size: int = 16,
-    max_tokens: int = 256,
-    device: Device = "auto",
-    threads: Optional[int] = None,
-    ledger: Optional[Path] = None,
-) -> Callable[[Iterable[Iterable[str]]], Iterable[Iterable[str]]]:
-    """Make the model `spacy_distill.Local.v1`. The settings are those of `Local`."""
-    return Local(
-        name,
-        calibration=calibration,
-        bias=bias,
-        temperature=temperature,
-        batch_size=batch_size,
-        max_tokens=max_tokens,
-        device=device,
-        threads=threads,
-        ledger=ledger,
-    )
+make_local = Local
+"""`spacy_distill.Local.v1`: spaCy-llm reads the settings off the constructor."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -24,7 +25,8 @@ class Recorded(TeacherModel):
     A record holds a label, a list of labels, or a list of `[start, end, label]` with half-open character offsets; or,
     in `reply_field`, a model's raw reply, for the task to parse. A label that is null or missing is a reply that
     nobody could read, which the task counts as "unparsed". A text that the file does not have gets the status
-    "error". Where a text occurs several times, its first record counts.
+    "error". Where a text occurs several times, its records are given in turn, as often as it is asked for: labels that
+    contradict each other reach the rule `conflicts`. The file is the ledger: no other is kept.
 
     path (Path): JSONL, CSV, TSV or Parquet; read when the first prompt comes.
     reply_field (Optional[str]): Where raw replies stand. With it, labels are not looked at.
@@ -34,6 +36,8 @@ class Recorded(TeacherModel):
     logprob_field (Optional[str]): Where log-probabilities stand: one for a label, or one for each span.
     text_field (str): Where texts stand.
     """
+
+    costs = False
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class Recorded(TeacherModel):
         self._confidence_kind: ConfidenceKind = confidence_kind
         self._logprob_field = logprob_field
         self._text_field = text_field
-        self._replies: Optional[Dict[str, Reply]] = None
+        self._replies: Optional[Dict[str, List[Reply]]] = None
 
     @property
     def name(self) -> str:
@@ -72,15 +76,19 @@ class Recorded(TeacherModel):
         if self._replies is None:
             self._replies = self._read()
         missing = Reply("", ReplyMeta(status="error", error="no reply recorded for this text", model=self.name))
+        turns: Counter[str] = Counter()
         for request in requests:
-            yield request, self._replies.get(request.prompt.text, missing)
+            text = request.prompt.text
+            recorded = self._replies.get(text, [missing])
+            yield request, recorded[turns[text] % len(recorded)]
+            turns[text] += 1
 
-    def _read(self) -> Dict[str, Reply]:
-        """RETURNS (Dict[str, Reply]): Text to reply.
+    def _read(self) -> Dict[str, List[Reply]]:
+        """RETURNS (Dict[str, List[Reply]]): Text to its replies, in the file's order.
 
         RAISES (InputError): A record without text, labels of another form, or a field that no record has.
         """
-        replies: Dict[str, Reply] = {}
+        replies: Dict[str, List[Reply]] = {}
         conflicts = 0
         fields: Dict[str, None] = {}
         for where, record in read_records(self.path):
@@ -89,16 +97,15 @@ class Recorded(TeacherModel):
             if not isinstance(text, str):
                 raise InputError(f"{where} has no text in {self._text_field!r}. Name the field in `text_field`.")
             reply = self._reply(where, record)
-            first = replies.setdefault(text, reply)
-            conflicts += (str(first), first.meta.spans) != (str(reply), reply.meta.spans)
+            recorded = replies.setdefault(text, [])
+            recorded.append(reply)
+            conflicts += (str(recorded[0]), recorded[0].meta.spans) != (str(reply), reply.meta.spans)
         for field in (self._answer_field, self._confidence_field, self._logprob_field):
             if field is not None and field not in fields:
                 found = ", ".join(map(repr, fields)) or "nothing"
                 raise InputError(f"{self.path}: no record has the field {field!r} (they have: {found}).")
         if conflicts:
-            logger.warning(
-                "%s: %d records repeat a text with another answer; the first one counts.", self.path, conflicts
-            )
+            logger.warning("%s: %d records repeat a text with another answer.", self.path, conflicts)
         return replies
 
     def _reply(self, where: str, record: Mapping[str, Any]) -> Reply:
@@ -176,25 +183,5 @@ def _probability(where: str, logprob: Any) -> float:
     return math.exp(number)
 
 
-def make_recorded(
-    path: Path,
-    reply_field: Optional[str] = None,
-    label_field: str = "llm",
-    confidence_field: Optional[str] = None,
-    confidence_kind: ConfidenceKind = "verbalised",
-    logprob_field: Optional[str] = None,
-    text_field: str = "text",
-) -> Recorded:
-    """Make `spacy_distill.Recorded.v1`. See `Recorded` for the settings.
-
-    RETURNS (Recorded): The model. The file is not read yet.
-    """
-    return Recorded(
-        path,
-        reply_field=reply_field,
-        label_field=label_field,
-        confidence_field=confidence_field,
-        confidence_kind=confidence_kind,
-        logprob_field=logprob_field,
-        text_field=text_field,
-    )
+make_recorded = Recorded
+"""`spacy_distill.Recorded.v1`: spaCy-llm reads the settings off the constructor."""

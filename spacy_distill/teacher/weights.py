@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from ..errors import TeacherError
 logger = logging.getLogger("spacy_distill")
 
 Device = Literal["auto", "cpu", "cuda"]
+
+_MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".jinja", ".txt")
+_SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,10 @@ def find(name: str) -> Source:
 
 
 def identity(name: str) -> str:
-    """What can be said about the weights without reading them: their size, wherever they lie.
+    """Tell weights apart without reading them whole, wherever they lie: by samples of every file that could change an
+    answer, tokenizer and settings included. Weights trained further have the same size as before.
 
-    RETURNS (str): "local:SIZE" in bytes; "hub" for a hub name; "local" where nothing is found.
+    RETURNS (str): "local:DIGEST"; "hub" for a hub name; "local" where nothing is found.
     """
     try:
         source = find(name)
@@ -73,8 +78,16 @@ def identity(name: str) -> str:
     if not source.local:
         return "hub"
     folder = Path(source.place)
-    files = [folder / source.gguf] if source.gguf else [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
-    return f"local:{sum(file.stat().st_size for file in files)}"
+    files = [folder / source.gguf] if source.gguf else sorted(f for f in folder.iterdir() if f.suffix in _MODEL_FILES)
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{size}\n".encode())
+        with path.open("rb") as file:
+            for part in range(_SAMPLES):
+                file.seek(size * part // _SAMPLES)
+                digest.update(file.read(_SAMPLE_BYTES))
+    return f"local:{digest.hexdigest()[:16]}"
 
 
 def load(name: str, device: Device = "auto", threads: int | None = None) -> tuple[Any, Any]:

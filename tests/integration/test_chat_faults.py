@@ -19,7 +19,7 @@ from chat_server import Answer, ChatServer, Seen, completion
 from test_chat import MakeChat, ask, prompts
 
 from spacy_distill.errors import TeacherError
-from spacy_distill.teacher import chat as chat_module
+from spacy_distill.teacher import asking
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt
@@ -42,7 +42,7 @@ PASSING = {
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_module, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(asking, "_FIRST_PAUSE_S", 0.02)
 
 
 def once(fault: Answer) -> Callable[[Seen], Answer | None]:
@@ -129,12 +129,12 @@ def test_a_server_that_asks_to_come_back_tomorrow_is_not_waited_for(make_chat: M
 
 
 def test_pauses_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_module, "_FIRST_PAUSE_S", 0.5)
+    monkeypatch.setattr(asking, "_FIRST_PAUSE_S", 0.5)
     for tries, low, high in ((1, 0.25, 0.5), (2, 0.5, 1.0), (4, 2.0, 4.0), (50, 15.0, 30.0)):
-        pauses = {chat_module._pause_s(tries, None) for _ in range(50)}
+        pauses = {asking._pause_s(tries, None) for _ in range(50)}
         assert len(pauses) > 40
         assert low <= min(pauses) <= max(pauses) <= high
-    assert 7.0 <= chat_module._pause_s(1, 7.0) <= 7.5
+    assert 7.0 <= asking._pause_s(1, 7.0) <= 7.5
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,22 @@ def test_a_teacher_that_cannot_be_used_says_so_at_once(
     assert remedy in str(caught.value)
     assert "sk-canary" not in str(caught.value)
     assert len(server.seen) <= 16  # Twice as many as are in flight.
+
+
+def test_requests_that_are_refused_one_and_all_stop_the_run(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = lambda seen: Answer(400, {"error": {"type": "unknown_parameter"}})
+    chat = make_chat(extra={"tempreture": 1}, logprobs=False)
+    with pytest.raises(TeacherError, match=r"HTTP 400 \(unknown_parameter\).*`extra`"):
+        ask(chat, prompts(100))
+    assert len(server.seen) <= 26  # Ten, and those that were at hand.
+
+
+def test_a_rerun_of_nothing_but_refused_texts_goes_on(make_chat: MakeChat, server: ChatServer, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    ask(make_chat(ledger=ledger, logprobs=False), prompts(1))
+    server.behave = lambda seen: Answer(400, {"error": {"code": "context_length_exceeded"}})
+    replies = ask(make_chat(ledger=ledger, logprobs=False), prompts(30))
+    assert [reply.meta.status for reply in replies] == ["ok"] + ["error"] * 29
 
 
 def test_an_account_that_runs_empty_stops_the_run_and_keeps_what_was_paid(

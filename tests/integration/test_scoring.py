@@ -197,7 +197,10 @@ def test_what_a_name_stands_for(tmp_path):
     gguf = tmp_path / "tiny.gguf"
     gguf.write_bytes(b"12345")
     assert find(str(gguf)) == find(str(tmp_path))
-    assert identity(str(gguf)) == identity(str(tmp_path)) == "local:5"
+    known = identity(str(gguf))
+    assert known == identity(str(tmp_path))
+    gguf.write_bytes(gguf.read_bytes()[::-1])  # as long as before
+    assert identity(str(gguf)) != known
     assert not find("org/model").local
     assert identity("org/model") == "hub"
     (tmp_path / "other.gguf").write_bytes(b"1")

@@ -40,7 +40,9 @@ class Echo:
         if "quit" in prompt:
             raise TeacherError("No key.")
         if "entities" in prompt:
-            return "1. Oslo | True | PLACE | is a city" if "Oslo" in prompt else ""
+            return (
+                "1. Oslo | True | PLACE | is a city" if "Oslo" in prompt else "1. grim | False | ==NONE== | is a mood"
+            )
         return "complaint" if "grim" in prompt else "praise" if "good" in prompt else "I wonder"
 
 

@@ -84,11 +84,9 @@ def test_every_entry_point_exists() -> None:
             module, function = line.split("=")[1].strip().split(":")
             path = ROOT / (module.replace(".", "/") + ".py")
             path = path if path.exists() else ROOT / module.replace(".", "/") / "__init__.py"
-            names = {
-                node.name
-                for node in ast.parse(path.read_text(encoding="utf8")).body
-                if isinstance(node, ast.FunctionDef)
-            }
+            body = ast.parse(path.read_text(encoding="utf8")).body
+            names = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+            names |= {ast.unparse(node.targets[0]) for node in body if isinstance(node, ast.Assign)}
             assert function in names, f"{group}: {line.strip()}"
 
 

@@ -90,11 +90,14 @@ def test_csv_works_too(tmp_path: Path) -> None:
     assert second == ""
 
 
-def test_the_first_of_several_answers_counts_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_several_answers_are_given_in_turn_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     records = [{"text": "secret", "llm": label} for label in ("x", "y", "x", "z")]
     path = write(tmp_path / "labels.jsonl", *records)
     with caplog.at_level(logging.INFO, "spacy_distill"):
-        assert ask(Recorded(path), "secret") == ['{"label": "x"}']
+        model = Recorded(path)
+        assert ask(model, "secret") == ['{"label": "x"}']
+        answers = ask(model, *["secret"] * 5)
+    assert [answer[-3] for answer in answers] == ["x", "y", "x", "z", "x"]
     assert "2 records repeat a text with another answer" in caplog.text
     assert "secret" not in caplog.text
 

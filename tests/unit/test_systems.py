@@ -63,6 +63,17 @@ def test_answers_are_in_order_and_empty_texts_abstain(student):
     assert found[1].cats is None
 
 
+def test_a_class_holds_from_the_components_own_threshold_on():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("textcat_multilabel", config={"threshold": 0.0})
+    for label in ("praise", "complaint"):
+        nlp.get_pipe("textcat_multilabel").add_label(label)
+    nlp.initialize()
+    (found,) = predict(nlp, find_component(nlp), [record("a", "Lovely screen.", exclusive=False)])
+    assert found.threshold == 0.0
+    assert found.positive() == ("praise", "complaint")
+
+
 def test_speed_and_size_are_measured(student, tmp_path):
     student.to_disk(tmp_path / "model")
     system = student_system(student, find_component(student), [record("a", small.NEW[0])], tmp_path / "model")

@@ -126,6 +126,13 @@ def test_labels_that_would_be_lost_are_refused(labels: list[str]) -> None:
         check_labels(labels)
 
 
+def test_half_a_surrogate_pair_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "\\ud83d\\ude00"}\n{"text": "cut \\ud83d"}\n', encoding="utf8")
+    with pytest.raises(InputError, match=r"a\.jsonl:2.*surrogate"):
+        list(read_texts(path))
+
+
 def test_bad_gold_from_a_file_is_named_by_its_line(tmp_path: Path) -> None:
     path = _write(tmp_path / "gold.jsonl", '{"text": "x", "gold": "a"}\n\n{"text": "y", "gold": "b"}\n')
     with pytest.raises(InputError, match=r"gold\.jsonl:3: unknown label 'b'"):

@@ -1,0 +1,174 @@
+"""One prompt to one server, until there is a reply or no hope for one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import TeacherError
+from .completions import Failure, Features, ladder, read_response, request_body
+from .ledger import Ledger
+from .transport import Broken, Transport, Unreachable
+from .types import Prompt, Reply, ReplyMeta
+
+logger = logging.getLogger("spacy_distill")
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+_LONGEST_WAIT_S = 180.0
+"""A server that asks for a longer pause than this will not answer within this run."""
+
+_TRIES_AT_FIRST = 3
+"""A server that was never reached is given up sooner than one that has gone away."""
+
+_REFUSALS_AT_FIRST = 10
+"""So many prompts refused and none ever answered: the requests themselves are wrong, not the texts."""
+
+
+class Asker:
+    """What is known of one server: what it takes, whether it ever answered. Lives in the transport's thread.
+
+    name (str): The model's name.
+    endpoint (str): Base URL.
+    params (Mapping[str, Any]): See `completions.request_body`; and what is asked for first, `structured` and
+        `logprobs`.
+    key_env (Optional[str]): The name of the key's environment variable, for messages.
+    max_tries (int): Tries for one prompt.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        params: Mapping[str, Any],
+        *,
+        key_env: str | None,
+        max_tries: int,
+    ) -> None:
+        self._name = name
+        self._endpoint = endpoint
+        self._params = params
+        self._key_env = key_env
+        self._max_tries = max_tries
+        self._ladder = ladder(params["structured"], params["logprobs"])
+        self._rung = 0
+        self._accepted: set[Features] = set()
+        self._last_success_s: float | None = None
+        self._refused = 0
+
+    async def answer(self, transport: Transport, prompt: Prompt, ledger: Ledger | None) -> Reply:
+        """Try until there is a reply, or no hope for one.
+
+        ledger (Optional[Ledger]): Tells whether the server ever answered under these settings.
+        RETURNS (Reply): With the status "error" if what failed is this prompt.
+        RAISES (TeacherError): What failed is the teacher, whatever the prompt.
+        """
+        first_s = time.monotonic()
+        tries, rung, refusal = 0, self._rung, None
+        while True:
+            rung, outcome = await self._try(transport, prompt, rung)
+            features = self._features(prompt, rung)
+            if isinstance(outcome, Reply):
+                self._succeeded(prompt, features, rung)
+                return outcome
+            if outcome.status in (400, 422) and features not in self._accepted:
+                refusal = refusal or outcome
+                lower = self._lower(prompt, rung)
+                if lower is not None:
+                    rung = lower
+                    continue
+                outcome = refusal
+            tries += 1
+            self._stop_if_hopeless(outcome, tries, first_s, ledger)
+            pause_s = _pause_s(tries, outcome.wait_s)
+            if not outcome.retry or tries >= self._max_tries or pause_s > _LONGEST_WAIT_S:
+                asks = f", asks to wait {outcome.wait_s:.0f} s" if pause_s > _LONGEST_WAIT_S else ""
+                times = f" (tried {tries} times)" if tries > 1 else ""
+                return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
+            await asyncio.sleep(pause_s)
+
+    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure]:
+        """RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came."""
+
+        def body() -> bytes:
+            nonlocal rung
+            rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
+            return request_body(prompt, self._name, self._features(prompt, rung), self._params)
+
+        try:
+            response = await transport.post(body)
+        except (Unreachable, Broken) as error:
+            return rung, Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
+        outcome = read_response(response.status, response.headers, response.body)
+        if isinstance(outcome, Reply):
+            outcome = Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
+        return rung, outcome
+
+    def _features(self, prompt: Prompt, rung: int) -> Features:
+        features = self._ladder[rung]
+        return features if prompt.schema is not None else features._replace(structured="none")
+
+    def _lower(self, prompt: Prompt, rung: int) -> int | None:
+        """RETURNS (Optional[int]): The next rung down on which something else is asked for."""
+        sent = self._features(prompt, rung)
+        below = range(rung + 1, len(self._ladder))
+        return next((lower for lower in below if self._features(prompt, lower) != sent), None)
+
+    def _succeeded(self, prompt: Prompt, features: Features, rung: int) -> None:
+        self._last_success_s = time.monotonic()
+        self._accepted.add(features)
+        if rung > self._rung and self._features(prompt, self._rung) not in self._accepted:
+            self._rung = rung
+            logger.warning(
+                "%s does not take structured = %r with logprobs = %s; going on with %r and %s.",
+                self._endpoint,
+                *self._ladder[0],
+                *self._ladder[rung],
+            )
+
+    def _stop_if_hopeless(self, failure: Failure, tries: int, first_s: float, ledger: Ledger | None) -> None:
+        """RAISES (TeacherError): What failed is not this prompt but the teacher."""
+        where = f"{self._endpoint}/chat/completions: {failure.reason}."
+        safe = " Every reply so far is kept." if ledger else ""
+        if failure.no_credit:
+            raise TeacherError(f"{where} The account has no credit left.{safe}")
+        if failure.status == -1:
+            never = self._last_success_s is None
+            enough = min(_TRIES_AT_FIRST, self._max_tries) if never else self._max_tries
+            if tries >= enough and (self._last_success_s or 0.0) < first_s:
+                raise TeacherError(f"{where} Is the server running, and `endpoint` its base URL?{safe}")
+        elif self._last_success_s is None and failure.status in (401, 403):
+            remedy = (
+                "Name the environment variable that holds its key in `key_env`."
+                if self._key_env is None
+                else f"The key in the environment variable {self._key_env} (`key_env`) was not accepted for this model."
+            )
+            raise TeacherError(f"{where} {remedy}")
+        elif self._last_success_s is None and failure.status == 404:
+            raise TeacherError(
+                f"{where} Either `endpoint` is not the base URL (it usually ends in /v1), or there is no model"
+                f" {self._name!r} there."
+            )
+        elif self._last_success_s is None and not failure.retry:
+            self._refused += 1
+            if self._refused < _REFUSALS_AT_FIRST:
+                return
+            self._refused = 0
+            # A rerun may ask for nothing but the few texts that are refused every time.
+            if ledger is None or not ledger.has_reply(self._name, dict(self._params)):
+                raise TeacherError(
+                    f"{where} The first {_REFUSALS_AT_FIRST} prompts were refused and none was answered, so it is"
+                    " hardly the texts. Look at `extra` and the model's other settings; the server's log says more."
+                )
+
+
+def _pause_s(tries: int, wait_s: float | None) -> float:
+    """Exponential backoff with jitter, so that those who failed together do not come back together; or what the server
+    asked for, and a little more."""
+    backoff_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
+    return backoff_s if wait_s is None else wait_s + random.uniform(0.0, min(wait_s, _FIRST_PAUSE_S))
