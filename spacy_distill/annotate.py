@@ -40,7 +40,7 @@ class Summary:
     prompt_tokens (int): Tokens read by the teacher in this run.
     reply_tokens (int): Tokens written by it.
     cost_usd (float): Price of the replies asked for in this run, where prices are known.
-    seconds_s (float): Wall time.
+    elapsed_s (float): Wall time.
     """
 
     texts: int
@@ -53,7 +53,7 @@ class Summary:
     prompt_tokens: int
     reply_tokens: int
     cost_usd: float
-    seconds_s: float
+    elapsed_s: float
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The same, for JSON."""
@@ -203,7 +203,7 @@ def _parse(component: LLMWrapper, doc: Doc, replies: list[Reply], shards: list[D
     return parse_foreign(component.task, component.labels, doc, replies, shards)
 
 
-def _summary(docs: list[Doc], books: _Books, seconds_s: float) -> Summary:
+def _summary(docs: list[Doc], books: _Books, elapsed_s: float) -> Summary:
     statuses: dict[str, Counter[str]] = {}
     labels: dict[str, Counter[str]] = {}
     unaligned = 0
@@ -226,5 +226,5 @@ def _summary(docs: list[Doc], books: _Books, seconds_s: float) -> Summary:
         prompt_tokens=books.prompt_tokens,
         reply_tokens=books.reply_tokens,
         cost_usd=round(books.cost_usd, 6),
-        seconds_s=round(seconds_s, 3),
+        elapsed_s=round(elapsed_s, 3),
     )

@@ -83,9 +83,12 @@ def print_summary(summary: Summary) -> None:
     spent = f", {summary.prompt_tokens:,} + {summary.reply_tokens:,} tokens" if summary.prompt_tokens else ""
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
     console.print(
-        f"{summary.asked} replies asked for in {summary.seconds_s:.1f} s{spent}{cost};"
+        f"{summary.asked} replies asked for in {summary.elapsed_s:.1f} s{spent}{cost};"
         f" {summary.from_ledger} were in the ledger."
     )
+    failed = max((statuses.get("error", 0) for statuses in summary.statuses.values()), default=0)
+    if failed:
+        console.print(f"{failed} texts got no reply. Run this command again: it asks for those alone.")
     if summary.unaligned:
         console.print(
             f"{summary.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted."

@@ -1,6 +1,7 @@
 """A language model behind any OpenAI-compatible endpoint: hosted APIs, vLLM, Ollama, llama.cpp, LM Studio."""
 
 import asyncio
+import logging
 import os
 import weakref
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from ..errors import ConfigError, TeacherError
 from .asking import Asker
 from .base import Request, TeacherModel
 from .completions import Structured
-from .transport import Transport
+from .transport import Transport, is_loopback
 from .types import Reply
+
+logger = logging.getLogger("spacy_distill")
 
 _STOPPING_S = 10.0
 
@@ -129,6 +132,8 @@ class Chat(TeacherModel):
             )
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise TeacherError(f"The environment variable {self._key_env} (`key_env`) does not hold a usable key.")
+        if self._endpoint.startswith("http://") and not is_loopback(self._endpoint):
+            logger.warning("%s is not encrypted: the key can be read on its way. Use https.", self._endpoint)
         return {"Authorization": f"Bearer {key}"}
 
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
