@@ -5,7 +5,7 @@
 Both go through the same commands: `import` (Recorded.v1) or `choose` and `annotate` (Local.v1, with examples shown),
 then `curate`, `corpus`, `spacy train` and `evaluate` on messages with human gold that no student saw: 1,500, of the
 local teacher 500. That one needs the demo's model (`python -m demo.fetch model`) and labels 1,200 messages for its
-student, the recorded one 3,500. Ends with one line of JSON: for each teacher `teacher` and `student`, each with accuracy
+student, the recorded one 3,500. Ends with one line of JSON: for each teacher `teacher` and `student`, with accuracy
 and macro F1 as value, low and high, and their `difference`.
 """
 
