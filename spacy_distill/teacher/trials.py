@@ -18,7 +18,7 @@ CALIBRATIONS: tuple[CalibrationName, ...] = get_args(CalibrationName)
 
 RULE = (
     "Of all rows whose accuracy is less than one standard error (of the difference, on the same texts) below the best,"
-    " the one with the fewest examples; among these the one with the lowest log-loss."
+    " the one with the fewest examples; among these the one with the highest macro F1, which no label can be left out of."
 )
 
 
@@ -168,7 +168,7 @@ def select(trials: Sequence[Trial]) -> Trial:
     """
     best = max(trials, key=lambda trial: (trial.accuracy, -trial.shots, -trial.log_loss))
     close = [trial for trial in trials if best.accuracy - trial.accuracy <= difference_error(best.right, trial.right)]
-    return min(close, key=lambda trial: (trial.shots, trial.log_loss))
+    return min(close, key=lambda trial: (trial.shots, -trial.macro_f1, trial.log_loss))
 
 
 def difference_error(first: Sequence[bool], second: Sequence[bool]) -> float:

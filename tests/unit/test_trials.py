@@ -31,7 +31,12 @@ def gold(*labels: str) -> list[Annotation]:
 
 
 def trial(
-    right: list[bool], shots: int = 0, candidate: str = "plain", log_loss: float = 0.5, calibration: str = "none"
+    right: list[bool],
+    shots: int = 0,
+    candidate: str = "plain",
+    log_loss: float = 0.5,
+    calibration: str = "none",
+    macro_f1: float = 0.0,
 ) -> Trial:
     low, high = wilson(sum(right), len(right))
     return Trial(
@@ -44,7 +49,7 @@ def trial(
         accuracy=sum(right) / len(right),
         low=low,
         high=high,
-        macro_f1=0.0,
+        macro_f1=macro_f1,
         confident_half=0.0,
         log_loss=log_loss,
         ece=0.0,
@@ -133,6 +138,13 @@ def test_with_as_many_examples_the_lower_log_loss_wins() -> None:
     right = [True] * 80 + [False] * 20
     honest = trial(right, log_loss=0.41, calibration="batch")
     assert select([trial(right, log_loss=0.45), honest, trial(right, shots=8, log_loss=0.1)]) is honest
+
+
+def test_a_row_that_leaves_a_label_out_does_not_win_by_its_log_loss() -> None:
+    right = [True] * 89 + [False] * 11
+    always_ham = trial(right, log_loss=0.25, calibration="prior", macro_f1=0.47)
+    useful = trial([*right[1:], True], log_loss=0.30, calibration="content_free", macro_f1=0.82)
+    assert select([always_ham, useful]) is useful
 
 
 def test_intervals_hold_at_the_ends() -> None:
