@@ -4,7 +4,7 @@
 
 Both go through the same commands: `import` (Recorded.v1) or `choose` and `annotate` (Local.v1, with examples shown),
 then `curate`, `corpus`, `spacy train` and `evaluate` on messages with human gold that no student saw: 1,500, of the
-local teacher 500. That one needs the demo's model (`python -m demo.fetch model`) and labels 1,200 messages for its
+local teacher 400. That one needs the demo's model (`python -m demo.fetch model`) and labels 700 messages for its
 student, the recorded one 3,500. Ends with one line of JSON: for each teacher `teacher` and `student`, with accuracy
 and macro F1 as value, low and high, and their `difference`.
 """
@@ -69,7 +69,7 @@ def main() -> None:
     results = {"gpt_4o_mini_recorded": _line(args.student, gold, pool, overrides)}
     model = ROOT / "assets" / "model" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     if not args.quick and model.exists():
-        results["smollm2_135m_local"] = _line(args.student, gold[:500], pool[:1200], overrides, sample, model)
+        results["smollm2_135m_local"] = _line(args.student, gold[:400], pool[:700], overrides, sample, model)
     elif not args.quick:
         print(f"{model} is not there: `python -m demo.fetch model` gets it.")
     print_json(**results)

@@ -18,7 +18,7 @@ CALIBRATIONS: tuple[CalibrationName, ...] = get_args(CalibrationName)
 
 RULE = (
     "Of all rows whose accuracy is less than one standard error (of the difference, on the same texts) below the best,"
-    " the one with the fewest examples; among these the one with the highest macro F1, which no label can be left out of."
+    " the one with the fewest examples; among these the one with the highest macro F1, so that no label is left out."
 )
 
 
