@@ -14,7 +14,7 @@ endif
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.demo  ## Real text, a real language model, a trained pipeline, a wheel: everything, in under 15 minutes
+demo: $(VENV)/.demo  ## Real text, a real language model, a trained pipeline, a wheel: about a quarter of an hour
 	$(RUN) spacy project run all
 
 test: $(VENV)/.test assets/model/SmolLM2-135M-Instruct.Q4_1.gguf assets/gold.jsonl  ## The whole test suite, style and types
