@@ -18,10 +18,12 @@ from demo.install import newest_wheel
 def main() -> None:
     evaluation = json.loads(Path("evaluation/evaluation.json").read_text(encoding="utf8"))
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:  # a pipe has no width: leave the table room
+        console = Console(highlight=False, soft_wrap=True, width=120)
     table = Table(title=f"{evaluation['texts']} sentences rated by people, 95 % intervals", title_justify="left")
     table.add_column("")
     for column in ("accuracy", "macro F1", "words/s", "MB", "labels used"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for result in sorted(evaluation["results"], key=lambda result: -result["scores"]["accuracy"]["value"]):
         table.add_row(
             result["name"],
