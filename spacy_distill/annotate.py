@@ -119,6 +119,22 @@ def use_ledger(component: LLMWrapper, ledger: Path | None) -> TeacherModel | Non
     return model
 
 
+def use_batches(nlp: Language, *, wait: bool = True) -> None:
+    """Have a pipeline's chat models answer by way of batch files, at half the price and within a day.
+
+    wait (bool): Until every batch is done. Otherwise `annotate` raises PendingError, and collects when run again.
+    RAISES (ConfigError): No model of the pipeline can, or one has no ledger.
+    """
+    from .teacher.chat import Chat
+
+    models = [component._model for _, component in nlp.pipeline if isinstance(component, LLMWrapper)]
+    chats = [model for model in models if isinstance(model, Chat)]
+    if not chats:
+        raise ConfigError("Batches need a model behind an API: spacy_distill.Chat.v1. The config has none.")
+    for chat in chats:
+        chat.use_batches(wait=wait)
+
+
 def annotate(
     nlp: Language,
     texts: Iterable[Text],

@@ -98,7 +98,7 @@ class Asker:
         def body() -> bytes:
             nonlocal rung
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
-            return request_body(prompt, self._name, self._features(prompt, rung), self._params)
+            return self.body(prompt, rung)
 
         try:
             response = await transport.post(body)
@@ -108,6 +108,10 @@ class Asker:
         if isinstance(outcome, Reply):
             outcome = Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
         return rung, outcome
+
+    def body(self, prompt: Prompt, rung: int = 0) -> bytes:
+        """RETURNS (bytes): The request for a prompt, with no more in it than the server is known to take."""
+        return request_body(prompt, self._name, self._features(prompt, max(rung, self._rung)), self._params)
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
         features = self._ladder[rung]

@@ -12,8 +12,6 @@ from typing import Any, ClassVar, Optional
 from .ledger import Ledger
 from .types import Prompt, Reply, ReplyMeta, sha256
 
-_MANY_HITS = 256
-
 # spaCy-llm compares the hints of `__call__` literally: they must be typing.Iterable, not collections.abc's.
 
 
@@ -36,6 +34,9 @@ class TeacherModel(ABC):
     """
 
     costs: ClassVar[bool] = True
+
+    _many_hits: float = 256
+    """So many hits are handed on before further requests are put to `_ask`."""
 
     def __init__(self, ledger: Optional[Path] = None) -> None:
         self.ledger: Optional[Ledger] = Ledger(ledger) if ledger else None
@@ -115,7 +116,7 @@ class TeacherModel(ABC):
                 known = self.ledger.get(key) if self.ledger else None
                 if known is not None:
                     ready.append((index, prompt, known))
-                    if len(ready) >= _MANY_HITS:
+                    if len(ready) >= self._many_hits:
                         return
                     continue
                 waiting[key] = [(index, prompt)]

@@ -97,9 +97,9 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Reply
     if status == 200 and error:
         code = error.get("code") if isinstance(error, dict) else None
         inner = code if isinstance(code, int) and 400 <= code < 600 else 500
-        return _failure(inner, headers, error, f"HTTP 200 with an error{_code(error)}")
+        return _failure(inner, headers, error, f"HTTP 200 with an error{error_code(error)}")
     if status != 200:
-        return _failure(status, headers, error, f"HTTP {status}{_code(error)}")
+        return _failure(status, headers, error, f"HTTP {status}{error_code(error)}")
     if not isinstance(data, dict):
         return Failure("HTTP 200, but its body is not a JSON object", status)
     return _reply(data)
@@ -114,8 +114,8 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
     return Failure(reason, status, retry, retry_after_s(headers), no_credit)
 
 
-def _code(error: Any) -> str:
-    """Error codes are words joined by underscores; anything else may be a quotation."""
+def error_code(error: Any) -> str:
+    """RETURNS (str): " (CODE)" or nothing. Codes are words joined by underscores; anything else may be a quotation."""
     if isinstance(error, dict):
         for code in (error.get("code"), error.get("type")):
             if isinstance(code, str) and len(code) <= 40 and "_" in code and _CODE.fullmatch(code):

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ class Ledger:
             raise InputError(f"{self.path} is not a ledger ({error}). Give another path, or move it away.") from error
         return connection
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """YIELDS (sqlite3.Connection): What is written through it, and by `put` meanwhile, is written together or not
+        at all."""
+        with self._lock:
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                self._frames.clear()
+                raise
+            connection.execute("COMMIT")
+
     def get(self, key: str) -> Reply | None:
         """RETURNS (Optional[Reply]): The reply paid for under this key; None if there is none, or only a failure."""
         with self._lock:
@@ -128,6 +144,19 @@ class Ledger:
                 row,
             )
         return reply
+
+    def prompt(self, key: str) -> Prompt | None:
+        """RETURNS (Optional[Prompt]): The prompt that was asked under this key, replied to or not."""
+        with self._lock:
+            row = self.connection.execute(
+                "SELECT r.text, f.prefix, f.suffix, f.choices, f.schema FROM replies r JOIN frames f USING (frame)"
+                " WHERE r.key = ?",
+                (key,),
+            ).fetchone()
+        if row is None:
+            return None
+        text, prefix, suffix, choices, schema = row
+        return Prompt(text, prefix=prefix, suffix=suffix, choices=json.loads(choices), schema=json.loads(schema))
 
     def has_reply(self, model: str, params: dict[str, Any]) -> bool:
         """RETURNS (bool): Whether a model with these parameters ever gave a reply."""

@@ -11,10 +11,12 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+
+_Result = TypeVar("_Result")
 
 _CLOSING_S = 5.0
 _CONNECTING_S = 15.0
@@ -76,7 +78,7 @@ class Transport:
         self._headers = dict(headers)
         self._connections = connections
         self._free = asyncio.Semaphore(connections)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECTING_S)
+        self._timeout = _timeout(timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._inbox: deque[Callable[[], object]] = deque()
         self._awake = False
@@ -108,35 +110,49 @@ class Transport:
         while self._inbox:
             self._inbox.popleft()()
 
-    def run(self, coroutine: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        """Run a coroutine in the loop's thread, and wait for its end."""
+    def run(self, coroutine: Coroutine[Any, Any, _Result], timeout_s: float | None = None) -> _Result | None:
+        """Run a coroutine in the loop's thread, and wait for its end.
+
+        RETURNS (Optional[Any]): Its result; None if the thread has ended.
+        """
         if self.closed:
             coroutine.close()
-            return
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
+            return None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
 
     async def post(self, body: Callable[[], bytes]) -> Response:
         """Send a JSON body as soon as a connection is free. To be awaited in the loop's thread.
 
         body (Callable[[], bytes]): Makes the body, at the moment when it can be sent.
+        RETURNS (Response): See `send`.
+        RAISES (Unreachable, Broken): There is no whole response.
+        """
+        async with self._free:
+            return await self.send("POST", self.url, data=body())
+
+    async def send(self, method: str, url: str, *, timeout_s: float | None = None, **options: Any) -> Response:
+        """Send any request, at once. To be awaited in the loop's thread.
+
+        timeout_s (Optional[float]): Instead of the transport's own.
+        **options: As aiohttp takes them: `data`, `params`, `headers`.
         RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
         RAISES (Unreachable, Broken): There is no whole response.
         """
+        timeout = self._timeout if timeout_s is None else _timeout(timeout_s)
+        start_s = time.perf_counter()
         try:
-            async with self._free:
-                start_s = time.perf_counter()
-                async with self._opened().post(self.url, data=body(), allow_redirects=False) as response:
-                    content = await response.read()
-                latency_s = round(time.perf_counter() - start_s, 4)
-            return Response(response.status, response.headers, content, latency_s)
+            session = self._opened()
+            async with session.request(method, url, timeout=timeout, allow_redirects=False, **options) as response:
+                content = await response.read()
         except aiohttp.ConnectionTimeoutError:
             raise Unreachable(f"no connection within {_CONNECTING_S:g} s") from None
         except asyncio.TimeoutError:
-            raise Broken(f"no whole response within {self._timeout.total:g} s") from None
+            raise Broken(f"no whole response within {timeout.total:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"no connection ({_reason(error)})") from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Broken(f"the connection broke ({type(error).__name__})") from None
+        return Response(response.status, response.headers, content, round(time.perf_counter() - start_s, 4))
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -176,3 +192,7 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
         return "its certificate is not valid"
     code = error.os_error.errno
     return os.strerror(code) if code and code > 0 else type(error.os_error).__name__
+
+
+def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECTING_S)

@@ -89,6 +89,7 @@ class ReplyMeta:
     unread_chars (Optional[int]): Characters of the text that the model was not shown, because its window is full.
     cost_usd (Optional[float]): What it cost, where a price is known.
     latency_s (Optional[float]): Seconds from asking to answer.
+    batch (Optional[str]): The server's name for the batch it came in, at the price of batches.
     key (Optional[str]): The reply's key in the ledger.
     from_ledger (bool): True if nothing was asked this time.
     """
@@ -107,6 +108,7 @@ class ReplyMeta:
     unread_chars: int | None = None
     cost_usd: float | None = None
     latency_s: float | None = None
+    batch: str | None = None
     key: str | None = None
     from_ledger: bool = False
 
