@@ -100,7 +100,10 @@ class Batches:
         """Bring to an end what a run that died had begun."""
         for submission in self._submissions.open():
             if submission.file is None:
-                self._submissions.release(submission)  # There can be no batch of a file whose name nobody knows.
+                # There is no batch of a file whose name nobody knows. A prompt that is asked directly is given time.
+                while _unsettled_s(submission.tried_s) and self._submissions.now(submission):
+                    time.sleep(min(pause_s(1), _unsettled_s(submission.tried_s)))
+                self._submissions.release(submission)
             elif submission.batch is None:
                 self._create(submission)
 
@@ -111,10 +114,15 @@ class Batches:
         size = 0
         for request in requests:
             if request.key not in held and not tested:
-                for answered, reply in self._ask(iter([request])):
-                    tested = reply.meta.status != "error"
-                    yield answered, reply
-                continue
+                submission, mine = self._submissions.claim([request], directly=True)
+                try:
+                    answered = list(self._ask(iter(mine)))
+                finally:
+                    self._submissions.release(submission)
+                if answered:
+                    tested = answered[0][1].meta.status != "error"
+                    yield answered[0]
+                    continue
             wanted[request.key] = request
             if request.key in held:
                 continue
@@ -145,7 +153,7 @@ class Batches:
         file = str(submission.file)
         for _ in range(_TRIES):
             if submission.tried_s is not None:
-                time.sleep(min(_SETTLING_S, max(0.0, submission.tried_s + _SETTLING_S - time.time())))
+                time.sleep(_unsettled_s(submission.tried_s))
                 found = self._files.find(file, submission.id)
                 if found is not None:
                     self._submissions.created(submission, found)
@@ -160,7 +168,7 @@ class Batches:
                     self._submissions.created(submission, made)
                     logger.info("%s: submitted, %d prompts.", made, len(self._submissions.held(submission)))
                     return
-            now = next((other for other in self._submissions.open() if other.id == submission.id), None)
+            now = self._submissions.now(submission)
             if now is None or now.batch is not None:
                 return
             submission = now
@@ -210,7 +218,7 @@ class Batches:
         for key in left:
             yield key, Failure(f"no reply in the batch, which {_FATE[batch.status]}{batch.code}")
 
-    def _reply(self, outcome: Reply | Failure, batch: str) -> Reply:
+    def _reply(self, outcome: Reply | Failure, batch: str | None = None) -> Reply:
         if isinstance(outcome, Failure):
             return Reply("", ReplyMeta(status="error", error=outcome.reason, model=self._name, batch=batch))
         return Reply(outcome, replace(outcome.meta, batch=batch))
@@ -229,7 +237,7 @@ class Batches:
         """What another process collected meanwhile."""
         here = self._submissions.held().union(*({request.key for request in part} for part in self._later))
         for key in [key for key in wanted if key not in here]:
-            failed = self._reply(Failure("no reply in a batch that another process collected"), "")
+            failed = self._reply(Failure("no reply in a batch that another process collected"))
             yield wanted.pop(key), self._ledger.get(key) or failed
 
     def _pending(self, wanted: dict[str, Request]) -> PendingError:
@@ -238,6 +246,11 @@ class Batches:
             f"{len(wanted)} prompts are under way, in batches that are not done ({', '.join(names[:5])}"
             f"{', …' if len(names) > 5 else ''}). Run the same command again to collect them."
         )
+
+
+def _unsettled_s(tried_s: float | None) -> float:
+    """RETURNS (float): Seconds until an attempt is settled, 0 if it is, or if there was none."""
+    return 0.0 if tried_s is None else min(_SETTLING_S, max(0.0, tried_s + _SETTLING_S - time.time()))
 
 
 _FATE = {"completed": "is complete", "failed": "failed", "expired": "expired", "cancelled": "was cancelled"}

@@ -38,6 +38,7 @@ class Submission:
     file (Optional[str]): The server's name for the uploaded prompts.
     batch (Optional[str]): The server's name for the batch.
     tried_s (Optional[float]): When the batch was last asked for (Unix time). With no `batch`, there may be one or not.
+        With no `file` either, the prompts were asked directly then.
     """
 
     id: str
@@ -65,13 +66,14 @@ class Submissions:
         self._params = params
         self._ledger.connection.executescript(_SCHEMA)
 
-    def claim(self, requests: Sequence[Request]) -> tuple[Submission, list[Request]]:
+    def claim(self, requests: Sequence[Request], *, directly: bool = False) -> tuple[Submission, list[Request]]:
         """Begin a submission, all or nothing.
 
+        directly (bool): There will be no file: the requests are asked at once.
         RETURNS (Tuple[Submission, List[Request]]): The submission, and the requests that are its: not those that
             another one holds, nor those that were answered meanwhile.
         """
-        submission = Submission(uuid.uuid4().hex)
+        submission = Submission(uuid.uuid4().hex, tried_s=time.time() if directly else None)
         mine = []
         with self._ledger.transaction() as connection:
             for request in requests:
@@ -85,8 +87,8 @@ class Submissions:
                     self._ledger.put(request.key, request.prompt, _WAITING, model=self._model, params=self._params)
             if mine:
                 connection.execute(
-                    "INSERT INTO batches (id, endpoint, model) VALUES (?, ?, ?)",
-                    (submission.id, self._endpoint, self._model),
+                    "INSERT INTO batches (id, endpoint, model, tried_s) VALUES (?, ?, ?, ?)",
+                    (submission.id, self._endpoint, self._model, submission.tried_s),
                 )
         return submission, mine
 
@@ -123,6 +125,10 @@ class Submissions:
             (self._endpoint, self._model),
         )
         return [Submission(*row) for row in rows]
+
+    def now(self, submission: Submission) -> Submission | None:
+        """RETURNS (Optional[Submission]): How it stands in the ledger; None if it was released."""
+        return next((other for other in self.open() if other.id == submission.id), None)
 
     def held(self, submission: Submission | None = None) -> set[str]:
         """RETURNS (Set[str]): The keys of one submission, or of all."""

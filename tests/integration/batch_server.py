@@ -61,9 +61,11 @@ class BatchServer:
 
     fate (Callable): What becomes of the nth batch (from 1) with so many requests.
     before, after (Callable): Whether to misbehave instead of doing what a request asks for; or having done it.
+    say (Callable): A prompt to what the model says.
     refuse (Set[str]): Fields of a request ("logprobs") or forms of `response_format` that get a 400.
     respond (Callable): A request's body to None, to answer it well, or the line's `response` and `error`.
     billed (Counter): Prompt to the number of times that it was paid for.
+    direct (Counter): Prompt to the number of times that it was asked outside of a batch.
     seen (List[Seen]): Every request that arrived.
     holding (threading.Event): Set while a response is held back.
     """
@@ -73,9 +75,11 @@ class BatchServer:
         self.before: Callable[[Seen], Misbehaviour | None] = lambda seen: None
         self.after: Callable[[Seen], Misbehaviour | None] = lambda seen: None
         self.respond: Callable[[dict[str, Any]], tuple[Any, Any] | None] = lambda body: None
+        self.say: Callable[[str], str] = last_word
         self.refuse: set[str] = set()
         self.page = 100
         self.billed: Counter[str] = Counter()
+        self.direct: Counter[str] = Counter()
         self.seen: list[Seen] = []
         self.files: dict[str, bytes] = {}
         self.batches: list[Batch] = []
@@ -111,7 +115,6 @@ class BatchServer:
     async def _middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
         kind = request.path.removeprefix("/v1/").replace("/content", "")
         kind = "content" if request.path.endswith("/content") else "look" if "/batch_" in request.path else kind
-        await request.read()
         self._counts[f"{request.method} {kind}"] += 1
         seen = Seen(request.method, kind, request.headers, self._counts[f"{request.method} {kind}"])
         self.seen.append(seen)
@@ -135,7 +138,9 @@ class BatchServer:
         return response
 
     async def _chat(self, request: web.Request) -> web.Response:
-        status, body = self._reply(await request.json())
+        asked = await request.json()
+        status, body = self._reply(asked)
+        self.direct[str(asked["messages"][-1]["content"])] += 1
         return web.json_response(body, status=status)
 
     def _reply(self, body: dict[str, Any]) -> tuple[int, Any]:
@@ -144,7 +149,7 @@ class BatchServer:
         if form in self.refuse or ("logprobs" in body and "logprobs" in self.refuse):
             return 400, {"error": {"message": prompt, "type": "invalid_request_error"}}
         self.billed[prompt] += 1
-        content = last_word(prompt)
+        content = self.say(prompt)
         if form == "json_schema":
             name = next(iter(body["response_format"]["json_schema"]["schema"]["properties"]))
             content = json.dumps({name: content})

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from batch_server import BatchServer, Fate, Misbehaviour, Seen
+from thinc.api import Config
 
+from spacy_distill.annotate import load_teacher, use_batches
 from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
 from spacy_distill.teacher.chat import Chat
@@ -26,6 +28,7 @@ OK = '{"label": "w%d"}'
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_files, "_FIRST_PAUSE_S", 0.005)
     monkeypatch.setattr(batch_files, "_LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(batch_files, "_PATIENCE_S", 10.0)
     monkeypatch.setattr(batch, "_SETTLING_S", 0.1)
 
 
@@ -254,17 +257,10 @@ def test_batches_that_the_accounts_queue_does_not_take_go_one_by_one(
 
 
 def test_no_wait_submits_once_and_collects_in_the_end(make_chat: MakeChat, server: BatchServer, ledger: Path) -> None:
-    pending = 0
-    while True:
-        try:
-            replies = ask(make_chat(wait=False), prompts(20))
-            break
-        except PendingError as error:
-            assert "19 prompts" in str(error)
-            assert "batch_1" in str(error)
-            pending += 1
-    assert pending == 3
-    assert replies == words(20)
+    for _ in range(3):
+        with pytest.raises(PendingError, match=r"19 prompts.*batch_1"):
+            ask(make_chat(wait=False), prompts(20))
+    assert ask(make_chat(wait=False), prompts(20)) == words(20)
     assert len(server.batches) == 1
     assert set(server.billed.values()) == {1}
 
@@ -283,22 +279,22 @@ def test_a_batch_is_collected_whole_whatever_the_run_asks(
 
 
 def test_two_runs_on_one_ledger_submit_nothing_twice(make_chat: MakeChat, server: BatchServer) -> None:
-    for _ in range(5):
-        server.billed.clear()
-        first = 1000 * len(server.batches)
-        found: list[list[Reply]] = []
-        chats = [make_chat(), make_chat()]
+    found: list[Reply] = []
+
+    def run(asked: list[Prompt]) -> None:
+        found.extend(ask(make_chat(), asked))
+
+    for first in range(0, 500, 100):
+        # From either end, because the first prompt is asked directly.
         orders = [prompts(60, first), prompts(60, first)[::-1]]
-        runs = [
-            threading.Thread(target=lambda c=chat, o=order: found.append(ask(c, o)))  # type: ignore[misc]
-            for chat, order in zip(chats, orders, strict=True)
-        ]
-        for run in runs:
-            run.start()
-        for run in runs:
-            run.join()
-        assert [reply.meta.status for replies in found for reply in replies] == ["ok"] * 120
-        assert set(server.billed.values()) == {1}
+        runs = [threading.Thread(target=run, args=(order,)) for order in orders]
+        for one in runs:
+            one.start()
+        for one in runs:
+            one.join()
+    assert [reply.meta.status for reply in found] == ["ok"] * 600
+    assert len(server.billed) == 300
+    assert set(server.billed.values()) == {1}
 
 
 def test_a_refused_batch_is_told_and_can_be_submitted_later(make_chat: MakeChat, server: BatchServer) -> None:
@@ -336,9 +332,22 @@ def test_asking_beside_open_batches_is_warned_of(
     assert "batches are under way" in caplog.text
 
 
-def test_batches_need_a_ledger() -> None:
+def test_batches_need_a_ledger_and_a_model_behind_an_api(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ledger"):
         Chat("m", "http://127.0.0.1:1/v1").use_batches()
+    config = {
+        "nlp": {"lang": "en", "pipeline": ["llm"]},
+        "components": {
+            "llm": {
+                "factory": "llm",
+                "model": {"@llm_models": "spacy_distill.Scripted.v1", "replies": []},
+                "task": {"@llm_tasks": "spacy_distill.TextCat.v1", "labels": ["a", "b"]},
+            }
+        },
+    }
+    Config(config).to_disk(tmp_path / "teacher.cfg")
+    with pytest.raises(ConfigError, match=r"spacy_distill\.Chat\.v1"):
+        use_batches(load_teacher(tmp_path / "teacher.cfg", ledger=tmp_path / "ledger.sqlite"))
 
 
 def test_a_key_and_a_document_are_nowhere_to_be_found(
@@ -371,4 +380,5 @@ def test_a_key_and_a_document_are_nowhere_to_be_found(
         assert "text w" not in place
     files = [path.read_bytes() for path in ledger.parent.iterdir()]
     assert files
-    assert not any(key.encode() in content for content in [*files, *server.files.values()])
+    uploaded = [server.files[made.file] for made in server.batches]
+    assert not any(key.encode() in content for content in [*files, *uploaded])
