@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +69,40 @@ def last_word(prompt: str) -> str:
     return (prompt.split() or [""])[-1].lower()
 
 
+PASSING = {
+    "429": Answer(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+    "429 with Retry-After": Answer(429, b"busy", {"Retry-After": "0"}),
+    "408": Answer(408, b""),
+    "500": Answer(500, b"oops"),
+    "502": Answer(502, b"<html>bad gateway</html>"),
+    "503": Answer(503, {"error": {"message": "overloaded"}}),
+    "no answer": Answer(hang=True),
+    "connection reset": Answer(reset=True),
+    "connection cut in mid-body": Answer(200, completion("x" * 500), cut=True),
+    "half a JSON": Answer(200, json.dumps(completion("x")).encode()[:40]),
+    "no choices": Answer(200, {**completion("x"), "choices": []}),
+    "no content": Answer(200, completion(None)),
+    "200 with an error": Answer(200, {"error": {"message": "upstream died", "code": 502}}),
+}
+"""Faults that asking again may mend."""
+
+LASTING = {
+    "refusal": Answer(200, completion(None, refusal="I cannot.")),
+    "finish_reason: length": Answer(200, completion("half an ans", finish="length")),
+    "content filter": Answer(200, completion("", finish="content_filter")),
+    "content filter, 400": Answer(400, {"error": {"message": "filtered", "code": "content_filter"}}),
+    "context length": Answer(400, {"error": {"message": "too long", "code": "context_length_exceeded"}}),
+}
+"""Faults that asking again will not mend."""
+
+
+def thirty_percent(seen: Seen) -> Answer | None:
+    """Three requests in ten meet with a fault, of all that there are; the same request always with the same."""
+    faults = [*PASSING.values(), *LASTING.values()]
+    draw = zlib.crc32(f"{seen.prompt} {seen.nth}".encode())
+    return faults[draw // 10 % len(faults)] if draw % 10 < 3 else None
+
+
 class ChatServer:
     """The server, in a thread of its own.
 
@@ -77,6 +112,7 @@ class ChatServer:
     seen (List[Seen]): Every request that arrived.
     answered (int): Good answers that were handed to the network.
     most_in_flight (int): The most requests there ever were at a time.
+    connected (int): Connections that were ever opened.
     """
 
     def __init__(self, latency_s: float = 0.0, behave: Callable[[Seen], Answer | None] | None = None) -> None:
@@ -86,6 +122,7 @@ class ChatServer:
         self.seen: list[Seen] = []
         self.answered = 0
         self.most_in_flight = 0
+        self.connected = 0
         self._in_flight = 0
         self._times: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
@@ -153,6 +190,7 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.server._connections.add(self)
+        self.server.connected += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server._connections.discard(self)
