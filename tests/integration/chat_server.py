@@ -1,6 +1,7 @@
 """A real HTTP server on loopback that behaves like an OpenAI-compatible endpoint, and misbehaves on request.
 
-As a script it serves until killed, and prints its port: `python tests/integration/chat_server.py --latency-s 0.1`.
+As a script it answers everything the same after a given time, at as little cost as can be, until it is killed; its
+first line of output holds its port: `python tests/integration/chat_server.py --latency-s 0.1`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import socket
 import struct
 import threading
@@ -233,21 +235,39 @@ class _Connection(asyncio.Protocol):
         self.server.answered += answer.status == 200
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--latency-s", type=float, default=0.1)
-    server = ChatServer(parser.parse_args().latency_s)
-    server.seen = _Nothing()
-    print(json.dumps({"port": server.port}), flush=True)
-    server._thread.join()
+class _Constant(asyncio.Protocol):
+    """One connection of a server that must not be what is measured: it reads no more of a request than its length, and
+    says the same to all, so many seconds after the request has arrived."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, latency_s: float) -> None:
+        self.latency_s = latency_s
+        self.buffer = b""
+        body = json.dumps(completion("ham")).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.response = head.encode() + body
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, end, body = self.buffer.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if end and length and len(body) >= int(length[1]):
+            self.buffer = b""
+            asyncio.get_running_loop().call_later(self.latency_s, self.transport.write, self.response)
 
 
-class _Nothing(list[Seen]):
-    """A long-running server keeps no requests."""
-
-    def append(self, seen: Seen) -> None:
-        pass
+async def serve(latency_s: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Constant(latency_s), "127.0.0.1", 0)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--latency-s", type=float, default=0.1)
+    asyncio.run(serve(parser.parse_args().latency_s))
