@@ -249,7 +249,7 @@ def test_a_429_is_a_pause_for_all(make_chat: MakeChat, server: ChatServer) -> No
 
 def test_as_many_at_a_time_as_the_server_takes(make_chat: MakeChat, server: ChatServer) -> None:
     server.latency_s = 0.02
-    server.behave = lambda seen: Answer(429, b"", {"Retry-After": "0"}) if server._in_flight > 4 else None
+    server.behave = lambda seen: Answer(429, b"", {"Retry-After": "0"}) if server.in_flight > 4 else None
     replies = ask(make_chat(max_in_flight=32, max_tries=50), prompts(400))
     assert all(reply.meta.status == "ok" for reply in replies)
     assert len(server.seen) < 1.5 * 400
