@@ -75,18 +75,18 @@ class Submissions:
         """
         submission = Submission(uuid.uuid4().hex, tried_s=time.time() if directly else None)
         mine = []
-        with self._ledger.transaction() as connection:
+        with self._ledger.together():
             for request in requests:
                 if self._ledger.get(request.key) is not None:
                     continue
-                held = connection.execute(
+                held = self._ledger.connection.execute(
                     "INSERT OR IGNORE INTO batch_keys (key, id) VALUES (?, ?)", (request.key, submission.id)
                 )
                 if held.rowcount:
                     mine.append(request)
                     self._ledger.put(request.key, request.prompt, _WAITING, model=self._model, params=self._params)
             if mine:
-                connection.execute(
+                self._ledger.connection.execute(
                     "INSERT INTO batches (id, endpoint, model, tried_s) VALUES (?, ?, ?, ?)",
                     (submission.id, self._endpoint, self._model, submission.tried_s),
                 )
@@ -114,9 +114,9 @@ class Submissions:
 
     def release(self, submission: Submission) -> None:
         """Forget a submission: it was collected, or there never was a batch."""
-        with self._ledger.transaction() as connection:
-            connection.execute("DELETE FROM batches WHERE id = ?", (submission.id,))
-            connection.execute("DELETE FROM batch_keys WHERE id = ?", (submission.id,))
+        with self._ledger.together():
+            self._ledger.connection.execute("DELETE FROM batches WHERE id = ?", (submission.id,))
+            self._ledger.connection.execute("DELETE FROM batch_keys WHERE id = ?", (submission.id,))
 
     def open(self) -> list[Submission]:
         """RETURNS (List[Submission]): All that are not collected, whoever began them."""
@@ -136,5 +136,5 @@ class Submissions:
         return {key for (key,) in self._ledger.connection.execute(f"SELECT key FROM batch_keys{where}", values)}
 
     def _update(self, statement: str, *values: object) -> bool:
-        with self._ledger.transaction() as connection:
-            return connection.execute(statement, values).rowcount > 0
+        with self._ledger.together():
+            return self._ledger.connection.execute(statement, values).rowcount > 0
