@@ -5,16 +5,17 @@ import logging
 import os
 import weakref
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Dict, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, Optional, Set, Tuple, Union
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, TeacherError
 from .asking import Asker
 from .base import Request, TeacherModel
 from .completions import Structured
+from .prices import Price, find_price
 from .transport import Transport, is_loopback
 from .types import Reply
 
@@ -47,6 +48,8 @@ class Chat(TeacherModel):
     max_in_flight (int): Requests at a time.
     timeout_s (float): For one try, from the first byte sent to the last received.
     max_tries (int): Tries for one prompt.
+    usd_per_million (Optional[List[float]]): What a million tokens read and a million tokens written cost, in USD. None:
+        as listed for this model at this endpoint; on this machine nothing.
     context_length (Optional[int]): The model's window in tokens. With it spaCy-llm's own tasks cut long docs up.
     ledger (Optional[Path]): Where replies are kept and looked up. None: nothing is kept.
     RAISES (ConfigError): A setting that cannot work.
@@ -67,6 +70,7 @@ class Chat(TeacherModel):
         max_in_flight: int = 32,
         timeout_s: float = 120.0,
         max_tries: int = 6,
+        usd_per_million: Optional[List[float]] = None,
         context_length: Optional[int] = None,
         ledger: Optional[Path] = None,
     ) -> None:
@@ -75,6 +79,11 @@ class Chat(TeacherModel):
         for setting, value in (("max_in_flight", max_in_flight), ("timeout_s", timeout_s), ("max_tries", max_tries)):
             if value <= 0:
                 raise ConfigError(f"Chat: {setting} is {value}; expected more than 0.")
+        if usd_per_million is not None and (len(usd_per_million) != 2 or min(usd_per_million) < 0):
+            raise ConfigError(
+                f"Chat: usd_per_million is {usd_per_million}; expected two prices of 0 or more: for tokens read and for"
+                " tokens written."
+            )
         self._name = name
         self._endpoint = endpoint.rstrip("/").removesuffix("/chat/completions")
         self._params = {
@@ -87,6 +96,7 @@ class Chat(TeacherModel):
         }
         self.context_length = context_length
         self._key_env = key_env
+        self._usd_per_million = usd_per_million
         self._max_in_flight = max_in_flight
         self._timeout_s = timeout_s
         self._asker = Asker(self._name, self._endpoint, self._params, key_env=key_env, max_tries=max_tries)
@@ -103,6 +113,14 @@ class Chat(TeacherModel):
     @property
     def params(self) -> Dict[str, Any]:
         return self._params
+
+    @property
+    def max_in_flight(self) -> int:
+        return self._max_in_flight
+
+    @cached_property
+    def price(self) -> Optional[Price]:
+        return find_price(self._name, self._endpoint, self._usd_per_million)
 
     def close(self) -> None:
         """Close the connections and the ledger. The next prompt opens them again."""

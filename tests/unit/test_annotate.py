@@ -14,7 +14,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy_llm.registry import registry
 
-from spacy_distill.annotate import annotate, load_teacher
+from spacy_distill.annotate import annotate as stream
+from spacy_distill.annotate import load_teacher
+from spacy_distill.books import Books
 from spacy_distill.docs import annotations_of
 from spacy_distill.errors import ConfigError, TeacherError
 from spacy_distill.teacher.ledger import Ledger
@@ -62,6 +64,12 @@ def remember(doc: Doc) -> Doc:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     ASKED.clear()
+
+
+def annotate(nlp: Language, given: list[Text], **settings: Any) -> tuple[list[Doc], Books]:
+    """All docs, and the books."""
+    docs, books = stream(nlp, given, **settings)
+    return list(docs), books
 
 
 def texts(*contents: str) -> list[Text]:

@@ -26,8 +26,9 @@ def run(task: dict[str, Any], reply: str, text: str = "Ada met Bo", **model: Any
     for name, value in model.items():
         setattr(component._model, name, value)
     docs, _ = annotate(nlp, [Text("a", text)])
-    (annotation,) = annotations_of(docs[0])
-    return annotation.status, docs[0]
+    (doc,) = docs
+    (annotation,) = annotations_of(doc)
+    return annotation.status, doc
 
 
 TEXTCAT = {"@llm_tasks": "spacy.TextCat.v3", "labels": ["good", "bad"]}
