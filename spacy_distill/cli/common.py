@@ -137,4 +137,6 @@ def _remedy(reason: str) -> str:
 
 def usd(amount: float) -> str:
     """RETURNS (str): An amount of money: cents where that says enough."""
+    if 0 < amount < 0.0001:
+        return "<$0.0001"
     return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
