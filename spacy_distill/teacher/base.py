@@ -65,8 +65,10 @@ class TeacherModel(ABC):
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         """Answer requests in any order, each exactly once.
 
-        Pull `requests` lazily and from the calling thread, no further ahead than can be kept in flight. One request's
-        failure is that request's reply, with status "error": raise TeacherError only when no request can succeed.
+        Pull `requests` lazily and from the calling thread, no further ahead than can be kept in flight. They may end
+        before the stream does, as where the budget has no room for more in flight: answer those that were taken, and
+        return; the rest comes in another call. One request's failure is that request's reply, with status "error":
+        raise TeacherError only when no request can succeed.
         """
 
     def _finish(self, prompt: Prompt, reply: Reply) -> Reply:
