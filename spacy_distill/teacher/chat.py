@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import math
 import os
 import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
@@ -20,6 +19,7 @@ from .batch import Batches
 from .batch_files import BatchFiles
 from .completions import Structured
 from .limits import Limits
+from .prices import Price, find_price
 from .submissions import Submissions
 from .transport import Transport, is_loopback
 from .types import Reply
@@ -56,6 +56,8 @@ class Chat(TeacherModel):
     tokens_per_minute (Optional[float]): The same for tokens, of prompts and replies together.
     timeout_s (float): For one try, from the first byte sent to the last received.
     max_tries (int): Tries for one prompt.
+    usd_per_million (Optional[List[float]]): What a million tokens read and a million tokens written cost, in USD. None:
+        as listed for this model at this endpoint; on this machine nothing.
     context_length (Optional[int]): The model's window in tokens. With it spaCy-llm's own tasks cut long docs up.
     ledger (Optional[Path]): Where replies are kept and looked up. None: nothing is kept.
     RAISES (ConfigError): A setting that cannot work.
@@ -78,6 +80,7 @@ class Chat(TeacherModel):
         tokens_per_minute: Optional[float] = None,
         timeout_s: float = 120.0,
         max_tries: int = 6,
+        usd_per_million: Optional[List[float]] = None,
         context_length: Optional[int] = None,
         ledger: Optional[Path] = None,
     ) -> None:
@@ -93,6 +96,11 @@ class Chat(TeacherModel):
         for setting, value in more_than_nothing.items():
             if value is not None and value <= 0:
                 raise ConfigError(f"Chat: {setting} is {value}; expected more than 0.")
+        if usd_per_million is not None and (len(usd_per_million) != 2 or min(usd_per_million) < 0):
+            raise ConfigError(
+                f"Chat: usd_per_million is {usd_per_million}; expected two prices of 0 or more: for tokens read and for"
+                " tokens written."
+            )
         self._name = name
         self._endpoint = endpoint.rstrip("/").removesuffix("/chat/completions")
         self._params = {
@@ -105,6 +113,7 @@ class Chat(TeacherModel):
         }
         self.context_length = context_length
         self._key_env = key_env
+        self._usd_per_million = usd_per_million
         self._max_in_flight = max_in_flight
         self._requests_per_minute = requests_per_minute
         self._tokens_per_minute = tokens_per_minute
@@ -136,7 +145,15 @@ class Chat(TeacherModel):
         if self.ledger is None:
             raise ConfigError("Chat: batches need a `ledger`, which knows what was submitted.")
         self._wait = wait
-        self._many_hits = math.inf  # A batch is as large as it can be.
+        self.all_at_once = True
+
+    @property
+    def max_in_flight(self) -> int:
+        return self._max_in_flight
+
+    @cached_property
+    def price(self) -> Optional[Price]:
+        return find_price(self._name, self._endpoint, self._usd_per_million)
 
     def close(self) -> None:
         """Close the connections and the ledger. The next prompt opens them again."""

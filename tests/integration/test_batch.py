@@ -16,6 +16,7 @@ from thinc.api import Config
 from spacy_distill.annotate import load_teacher, use_batches
 from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
+from spacy_distill.teacher.budget import Budget
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt, Reply
@@ -103,6 +104,23 @@ def test_a_line_is_the_request_that_is_made_directly(make_chat: MakeChat, server
     assert line["custom_id"] == chat.key(prompts(2)[1])
     assert line["body"] == json.loads(chat._asker.body(prompts(2)[1])) == bodies[0]
     assert line["body"]["seed"] == 1
+
+
+def test_a_reply_in_a_batch_costs_half(make_chat: MakeChat) -> None:
+    first, *others = ask(make_chat(usd_per_million=[10.0, 50.0]), prompts(3))
+    assert first.meta.cost_usd == pytest.approx((20 * 10 + 4 * 50) / 1e6)
+    assert [reply.meta.cost_usd for reply in others] == [pytest.approx(first.meta.cost_usd / 2)] * 2
+
+
+def test_a_budget_holds_for_batches_too(make_chat: MakeChat, server: BatchServer) -> None:
+    chat = make_chat(max_tokens=4)
+    chat.budget = Budget(tokens=1000)
+    replies = ask(chat, prompts(100))
+    answered = [reply for reply in replies if reply.meta.status == "ok"]
+    assert len(answered) > 20
+    assert sum((reply.meta.prompt_tokens or 0) + (reply.meta.reply_tokens or 0) for reply in answered) <= 1000
+    assert len(answered) == len(server.billed)
+    assert set(server.billed.values()) == {1}
 
 
 def test_only_what_the_ledger_does_not_have_is_submitted(make_chat: MakeChat, server: BatchServer) -> None:
