@@ -194,11 +194,10 @@ class Batches:
             reply = self._reply(outcome, batch.id)
             reasons[reply.meta.error or "answered"] += 1
             request = wanted.pop(key, None)
-            prompt = request.prompt if request else self._ledger.prompt(key)
-            if prompt is not None:
-                reply = self._keep(Request(key, prompt), reply)
             if request is not None:
-                yield request, reply
+                yield request, self._keep(request, reply)
+            elif (prompt := self._ledger.prompt(key)) is not None:
+                self._keep(Request(key, prompt), reply)
         self._submissions.release(submission)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         self._tell(batch.id, f"{batch.status}{batch.code}: {told}")
