@@ -16,7 +16,7 @@ from thinc.api import Config
 from spacy_distill.annotate import load_teacher, use_batches
 from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
-from spacy_distill.teacher.budget import Budget
+from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt, Reply
@@ -119,6 +119,7 @@ def test_a_budget_holds_for_batches_too(make_chat: MakeChat, server: BatchServer
     answered = [reply for reply in replies if reply.meta.status == "ok"]
     assert len(answered) > 20
     assert sum((reply.meta.prompt_tokens or 0) + (reply.meta.reply_tokens or 0) for reply in answered) <= 1000
+    assert chat.budget._reserved == NOTHING
     assert len(answered) == len(server.billed)
     assert set(server.billed.values()) == {1}
 
