@@ -109,6 +109,7 @@ STAGES = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_kill_at_any_stage_is_gone_on_from(project: Path, server: BatchServer) -> None:
     server.say = lambda prompt: "bug"
     said = []
@@ -122,13 +123,13 @@ def test_a_kill_at_any_stage_is_gone_on_from(project: Path, server: BatchServer)
         server.holding.clear()
         setattr(server, when, behave)
         run = start(project, "--no-wait") if kind == "POST files" else start(project)
-        assert server.holding.wait(120), kill(run)
+        assert server.holding.wait(300), kill(run)
         said.append(kill(run))
     # Every run that submits asks a prompt directly first.
     assert sum(len(made.requests) for made in server.batches) + len(server.direct) == TEXTS
     assert len(server.batches) == 3
     last = start(project)
-    said.append(last.communicate(timeout=120)[0])
+    said.append(last.communicate(timeout=300)[0])
     assert last.returncode == 0, said[-1]
     docs = list(read_docs(project / "out.spacy", spacy.blank("en").vocab))
     assert [found.label for doc in docs for found in annotations_of(doc)] == ["bug"] * TEXTS
