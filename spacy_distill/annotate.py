@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,73 +16,23 @@ from spacy.util import load_config, load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
 from spacy_llm.ty import ModelWithContextLength, supports_sharding
 
-from .docs import annotations_of, facts_of, make_doc
+from .books import Books
+from .docs import make_doc
 from .errors import ConfigError, TeacherError
 from .tasks.base import Task
 from .tasks.foreign import parse_foreign
 from .teacher.base import TeacherModel
+from .teacher.budget import Budget
 from .teacher.foreign import Foreign
 from .teacher.ledger import Ledger
 from .teacher.types import Reply
 from .types import Text
 
+_LOOK_AHEAD = 10_000
+"""So many docs may wait for one before them whose reply takes long."""
 
-@dataclass(frozen=True)
-class Summary:
-    """What a run of annotation did, and what it cost.
-
-    texts (int): Texts that went in; as many docs come out.
-    words (int): Whitespace words in them.
-    statuses (Dict[str, Dict[str, int]]): Task to status to number of texts. Adds up to `texts` for each task.
-    labels (Dict[str, Dict[str, int]]): Task to label to number of texts (classes) or entities with it.
-    asked (int): Replies that were asked for in this run.
-    from_ledger (int): Replies that were there already.
-    unaligned (int): Quotes that a teacher made up, or that do not fit the text's tokens.
-    prompt_tokens (int): Tokens read by the teacher in this run.
-    reply_tokens (int): Tokens written by it.
-    cost_usd (float): Price of the replies asked for in this run, where prices are known.
-    elapsed_s (float): Wall time.
-    """
-
-    texts: int
-    words: int
-    statuses: dict[str, dict[str, int]]
-    labels: dict[str, dict[str, int]]
-    asked: int
-    from_ledger: int
-    unaligned: int
-    prompt_tokens: int
-    reply_tokens: int
-    cost_usd: float
-    elapsed_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """RETURNS (Dict[str, Any]): The same, for JSON."""
-        return asdict(self)
-
-
-@dataclass
-class _Books:
-    asked: int = 0
-    from_ledger: int = 0
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-    cost_usd: float = 0.0
-    seen: set[str] = field(default_factory=set)
-
-    def enter(self, reply: Reply) -> None:
-        meta = reply.meta
-        if meta.key is not None:
-            if meta.key in self.seen:
-                return
-            self.seen.add(meta.key)
-        if meta.from_ledger:
-            self.from_ledger += 1
-            return
-        self.asked += 1
-        self.prompt_tokens += meta.prompt_tokens or 0
-        self.reply_tokens += meta.reply_tokens or 0
-        self.cost_usd += meta.cost_usd or 0.0
+_CHUNK = 1_000
+"""Where several teachers label the same texts, they take turns after so many: see `annotate`."""
 
 
 def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
@@ -119,112 +70,176 @@ def use_ledger(component: LLMWrapper, ledger: Path | None) -> TeacherModel | Non
     return model
 
 
+def use_batches(nlp: Language, *, wait: bool = True) -> None:
+    """Have a pipeline's chat models answer by way of batch files, at half the price and within a day.
+
+    wait (bool): Until every batch is done. Otherwise `annotate` raises PendingError, and collects when run again.
+    RAISES (ConfigError): No model of the pipeline can, or one has no ledger.
+    """
+    from .teacher.chat import Chat
+
+    models = [component._model for _, component in nlp.pipeline if isinstance(component, LLMWrapper)]
+    chats = [model for model in models if isinstance(model, Chat)]
+    if not chats:
+        raise ConfigError("Batches need a model behind an API: spacy_distill.Chat.v1. The config has none.")
+    for chat in chats:
+        chat.use_batches(wait=wait)
+
+
+def teachers(nlp: Language, *, ledger: Path | None = None) -> dict[str, TeacherModel]:
+    """RETURNS (Dict[str, TeacherModel]): Name of an LLM component to its model. One that is none of ours is put behind
+    the ledger like ours."""
+    found = {}
+    for name, component in nlp.pipeline:
+        if isinstance(component, LLMWrapper):
+            settings = cast(Any, nlp.config["components"][name].get("model", {}))
+            found[name] = use_ledger(component, ledger) or Foreign(component._model, settings, ledger)
+    return found
+
+
 def annotate(
     nlp: Language,
     texts: Iterable[Text],
     *,
     ledger: Path | None = None,
+    budget: Budget | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[list[Doc], Summary]:
+) -> tuple[Iterator[Doc], Books]:
     """Label texts with a teacher pipeline.
 
-    The same as `nlp.pipe`, but streamed: replies are committed to the ledger as they arrive, and a text never waits
-    for a batch. What the ledger has is not asked again.
+    The same as `nlp.pipe`, but streamed: replies are committed to the ledger as they arrive, a text never waits for a
+    batch, and memory does not grow with the number of texts. What the ledger has is not asked again. Nothing happens
+    before the first doc is taken.
+
+    Where several components are teachers, one after the other labels a thousand texts at a time, so that a budget
+    that ends leaves few texts half labelled.
 
     nlp (Language): A pipeline with spaCy-llm components; other components run too, in their place.
-    texts (Iterable[Text]): What to label.
+    texts (Iterable[Text]): What to label. May be endless.
     ledger (Optional[Path]): For models whose config names none.
-    progress (Optional[Callable[[int], None]]): Called with 1 for every reply that arrived.
-    RETURNS (Tuple[List[Doc], Summary]): The docs in the order of the texts, with all facts, and the books.
-    RAISES (TeacherError): The teacher cannot be used at all. Everything that arrived is in the ledger.
+    budget (Optional[Budget]): What may be spent. Texts that it does not reach get the status "error"; the next run
+        asks for them.
+    progress (Optional[Callable[[int], None]]): Called with 1 for every text that a teacher has dealt with.
+    RETURNS (Tuple[Iterator[Doc], Books]): The docs in the order of the texts, with all facts; and the books, which are
+        complete when the last doc was taken.
+    RAISES (ConfigError): There is a limit in money, and a model without a known price.
+    RAISES (TeacherError): While docs are taken: the teacher cannot be used at all. What arrived is in the ledger.
     """
-    start = time.perf_counter()
-    docs = [make_doc(nlp, text) for text in texts]
-    books = _Books()
-    for name, component in nlp.pipeline:
-        if isinstance(component, LLMWrapper):
-            docs = _run(nlp, name, component, docs, books, ledger, progress or (lambda _: None))
-        else:
-            docs = [component(doc) for doc in docs]
-    return docs, _summary(docs, books, time.perf_counter() - start)
+    models = teachers(nlp, ledger=ledger)
+    for model in models.values():
+        if budget is not None and budget.usd is not None and model.price is None:
+            raise ConfigError(
+                f"No price is known for {model.name} at {model.endpoint}, so no budget in USD can be kept. Put what a"
+                " million tokens read and written cost into its section of the config, such as usd_per_million ="
+                " [0.15, 0.6]; or set the budget in tokens."
+            )
+        model.budget = budget
+    books = Books()
+    return _annotate(nlp, texts, models, books, progress or (lambda _: None)), books
 
 
-def _run(
+def _annotate(
     nlp: Language,
+    texts: Iterable[Text],
+    models: dict[str, TeacherModel],
+    books: Books,
+    progress: Callable[[int], None],
+) -> Iterator[Doc]:
+    start_s = time.perf_counter()
+    several = len(models) > 1 and not any(model.all_at_once for model in models.values())
+    for chunk in _chunks(texts) if several else [texts]:
+        docs: Iterator[Doc] = (make_doc(nlp, text) for text in chunk)
+        for name, component in nlp.pipeline:
+            if isinstance(component, LLMWrapper):
+                docs = _label(name, component, models[name], docs, books, progress)
+                docs = iter(list(docs)) if several else docs
+            else:
+                docs = map(component, docs)
+        for doc in docs:
+            books.enter_doc(doc)
+            books.elapsed_s = time.perf_counter() - start_s
+            yield doc
+
+
+def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    remaining = iter(texts)
+    while chunk := list(islice(remaining, _CHUNK)):
+        yield chunk
+
+
+@dataclass(slots=True)
+class _Work:
+    """A doc on its way: a reply for each of its prompts, and its parts if the task cut it up."""
+
+    doc: Doc
+    replies: list[Reply | None]
+    shards: list[Doc] | None
+    done: bool = False
+
+
+def _label(
     name: str,
     component: LLMWrapper,
-    docs: list[Doc],
-    books: _Books,
-    ledger: Path | None,
+    model: TeacherModel,
+    docs: Iterator[Doc],
+    books: Books,
     progress: Callable[[int], None],
-) -> list[Doc]:
-    model = use_ledger(component, ledger)
-    if model is None:
-        settings = cast(Any, nlp.config["components"][name].get("model", {}))
-        model = Foreign(component._model, settings, ledger)
-    task = component.task
-    sharding = supports_sharding(task)
-    wrapped = component._model
-    window = wrapped.context_length if isinstance(wrapped, ModelWithContextLength) else None
-    owners: list[tuple[int, int]] = []
-    shards: dict[int, list[Doc]] = {}
-    replies: dict[int, list[Reply | None]] = {}
-    done: list[Doc | None] = [None] * len(docs)
+) -> Iterator[Doc]:
+    """YIELDS (Doc): The docs in their order, with one component's annotations."""
+    begun: deque[_Work] = deque()
+    owners: dict[int, tuple[_Work, int]] = {}
+    exhausted = False
 
     def prompts() -> Iterator[str]:
-        for index, doc in enumerate(docs):
-            if sharding:
-                ((rendered, parts),) = task.generate_prompts([doc], window)
-                asked, shards[index] = list(rendered), list(parts)
-            else:
-                asked = list(task.generate_prompts([doc]))
-            replies[index] = [None] * len(asked)
+        """Ends early when too many docs wait for the first of them."""
+        nonlocal exhausted
+        number = 0
+        while len(begun) < _LOOK_AHEAD or model.all_at_once:
+            doc = next(docs, None)
+            if doc is None:
+                exhausted = True
+                return
+            asked, shards = render(component, doc)
+            work = _Work(doc, [None] * len(asked), shards)
+            begun.append(work)
             for position, prompt in enumerate(asked):
-                owners.append((index, position))
+                owners[number] = work, position
+                number += 1
                 yield prompt
 
-    for number, reply in model.stream(prompts()):
-        books.enter(reply)
-        index, position = owners[number]
-        replies[index][position] = reply
-        if all(item is not None for item in replies[index]):
-            found = cast("list[Reply]", replies.pop(index))
-            done[index] = _parse(component, docs[index], found, shards.pop(index, None))
-            progress(1)
-    lost = [docs[index]._.distill["id"] for index, doc in enumerate(done) if doc is None]
-    if lost:
-        raise TeacherError(f"{name}: the model gave no answer, not even a failure, for {len(lost)} texts: {lost[:5]}.")
-    return cast("list[Doc]", done)
+    while not exhausted:
+        for number, reply in model.stream(prompts()):
+            books.enter_reply(reply.meta)
+            work, position = owners.pop(number)
+            work.replies[position] = reply
+            if all(item is not None for item in work.replies):
+                work.doc = _parse(component, work.doc, cast("list[Reply]", work.replies), work.shards)
+                work.done = True
+                progress(1)
+            while begun and begun[0].done:
+                yield begun.popleft().doc
+        if begun:
+            lost = [work.doc._.distill["id"] for work in begun if not work.done]
+            raise TeacherError(
+                f"{name}: the model gave no answer, not even a failure, for {len(lost)} texts: {lost[:5]}."
+            )
+
+
+def render(component: LLMWrapper, doc: Doc) -> tuple[list[str], list[Doc] | None]:
+    """Write a doc's prompts: one, or one for each part of a doc that the task cuts up to fit the model's window.
+
+    RETURNS (Tuple[List[str], Optional[List[Doc]]]): The prompts, and the parts.
+    """
+    task = component.task
+    if not supports_sharding(task):
+        return list(task.generate_prompts([doc])), None
+    model = component._model
+    window = model.context_length if isinstance(model, ModelWithContextLength) else None
+    ((rendered, parts),) = task.generate_prompts([doc], window)
+    return list(rendered), list(parts)
 
 
 def _parse(component: LLMWrapper, doc: Doc, replies: list[Reply], shards: list[Doc] | None) -> Doc:
     if isinstance(component.task, Task):
         return next(iter(component.task.parse_responses([doc], [replies])))
     return parse_foreign(component.task, component.labels, doc, replies, shards)
-
-
-def _summary(docs: list[Doc], books: _Books, elapsed_s: float) -> Summary:
-    statuses: dict[str, Counter[str]] = {}
-    labels: dict[str, Counter[str]] = {}
-    unaligned = 0
-    for doc in docs:
-        for annotation in annotations_of(doc):
-            statuses.setdefault(annotation.task, Counter())[annotation.status] += 1
-            found = labels.setdefault(annotation.task, Counter())
-            if annotation.cats is not None:
-                found.update(annotation.positive())
-            found.update(span.label for span in annotation.ents or ())
-        unaligned += len((facts_of(doc, "ner") or {}).get("unaligned", ()))
-    return Summary(
-        texts=len(docs),
-        words=sum(len(doc.text.split()) for doc in docs),
-        statuses={task: dict(count.most_common()) for task, count in statuses.items()},
-        labels={task: dict(count.most_common()) for task, count in labels.items()},
-        asked=books.asked,
-        from_ledger=books.from_ledger,
-        unaligned=unaligned,
-        prompt_tokens=books.prompt_tokens,
-        reply_tokens=books.reply_tokens,
-        cost_usd=round(books.cost_usd, 6),
-        elapsed_s=round(elapsed_s, 3),
-    )

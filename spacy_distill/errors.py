@@ -4,7 +4,8 @@ DistillError
 ├── InputError       a record, file or label that a person has to mend (names where it stands)
 ├── ConfigError      a config or argument that cannot work (names the setting)
 ├── TeacherError     the teacher cannot be used at all: no key, no server, no weights
-│   └── BudgetError  the next request would pass a limit the user set
+│   ├── BudgetError  the next request would pass a limit the user set
+│   └── PendingError  prompts are in batches that are not done, and nobody is to wait for them
 └── StageError       a stage's input is missing or empty because an earlier stage has not run, or kept nothing
 
 A reply that cannot be parsed is a value (`Annotation.status`), never an exception. Only the command line turns
@@ -32,6 +33,10 @@ class TeacherError(DistillError, RuntimeError):
 
 class BudgetError(TeacherError):
     """The next request would pass a limit that the user set. Everything paid so far is in the ledger."""
+
+
+class PendingError(TeacherError):
+    """Replies will be there later. The same run collects them; nothing is submitted twice."""
 
 
 class StageError(DistillError, RuntimeError):

@@ -13,6 +13,7 @@ from .curate import curate
 from .evaluate import evaluate
 from .import_ import import_
 from .init import init
+from .ledger import ledger
 from .preview import preview
 from .release import release
 from .vectors import vectors
@@ -39,6 +40,7 @@ app.command("init")(init)
 app.command("preview")(preview)
 app.command("choose")(choose)
 app.command("annotate")(annotate)
+app.command("ledger")(ledger)
 app.command("import")(import_)
 app.command("curate")(curate)
 app.command("corpus")(corpus)

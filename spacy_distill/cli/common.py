@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -13,9 +13,21 @@ from rich.table import Table
 if TYPE_CHECKING:
     from spacy.language import Language
 
-    from ..annotate import Summary
+    from ..books import Books
 
 SHOWN_LABELS = 15
+SHOWN_FAILURES = 3
+
+REMEDIES = (
+    ("budget of", "give a larger budget"),
+    ("HTTP 429", "the server wants fewer requests; lower max_in_flight"),
+    ("no whole response within", "the server is slow; raise timeout_s, or lower max_in_flight"),
+    ("HTTP 400", "the server refuses these texts; its log says why"),
+    ("HTTP 413", "these texts are too long for the model"),
+    ("HTTP 5", "the server had trouble"),
+    ("no connection", "the server went away"),
+)
+"""What stands in a failure's reason, and what to do about it."""
 
 # No markup: labels, paths and texts may hold square brackets.
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -23,32 +35,43 @@ if not console.is_terminal:  # a file or a pipe has no width: leave tables room
     console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
 
 
+class Advance(Protocol):
+    """Tells a progress bar how far the work is."""
+
+    def __call__(self, steps: int, note: str = "") -> None:
+        """Go on by so many steps; the note stands beside the bar."""
+
+
 @contextmanager
-def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int | None) -> Iterator[Advance]:
     """A bar with rate and time left on a terminal; elsewhere a plain line for every tenth of the work.
 
     label (str): What is being done.
     total (Optional[int]): How many steps there are.
-    YIELDS (Callable[[int], None]): Call it with the number of steps done since the last call.
+    YIELDS (Advance): Call it with the number of steps done since the last call.
     """
     if console.is_terminal:
         from rich import progress as rich
 
         columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
         times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
-        with rich.Progress(*columns, *times, console=console) as bar:
-            task = bar.add_task(label, total=total)
-            yield lambda steps: bar.advance(task, steps)
+        with rich.Progress(*columns, *times, rich.TextColumn("{task.fields[note]}"), console=console) as bar:
+            task = bar.add_task(label, total=total, note="")
+
+            def move(steps: int, note: str = "") -> None:
+                bar.update(task, advance=steps, note=note)
+
+            yield move
         return
     done = reported = 0
     step = max(1, (total or 0) // 10)
 
-    def advance(steps: int) -> None:
+    def advance(steps: int, note: str = "") -> None:
         nonlocal done, reported
         done += steps
         if done - reported >= step or done == total:
             reported = done
-            console.print(f"{label}: {done}{f' of {total}' if total else ''}")
+            console.print(f"{label}: {done}{f' of {total}' if total else ''}{f', {note}' if note else ''}")
 
     yield advance
 
@@ -65,31 +88,55 @@ def blank(lang: str) -> Language:
         raise ConfigError(f"--lang {lang!r}: {error}") from error
 
 
-def print_summary(summary: Summary) -> None:
-    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost."""
-    for task, statuses in summary.statuses.items():
-        table = Table(title=f"{task}: {summary.texts} texts", title_justify="left")
+def print_books(books: Books) -> None:
+    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost, failures."""
+    for task, statuses in books.statuses.items():
+        table = Table(title=f"{task}: {books.texts} texts", title_justify="left")
         table.add_column("status")
         table.add_column("texts", justify="right")
         table.add_column("label")
         table.add_column("entities" if task == "ner" else "texts", justify="right")
-        left = [(name, str(count)) for name, count in statuses.items()]
-        right = [(name, str(count)) for name, count in summary.labels.get(task, {}).items()]
+        left = [(name, str(count)) for name, count in statuses.most_common()]
+        right = [(name, str(count)) for name, count in books.labels[task].most_common()]
         if len(right) > SHOWN_LABELS:
             right[SHOWN_LABELS:] = [(f"… {len(right) - SHOWN_LABELS} more", "")]
         for status, label in zip_longest(left, right, fillvalue=("", "")):
             table.add_row(*status, *label)
         console.print(table)
-    spent = f", {summary.prompt_tokens:,} + {summary.reply_tokens:,} tokens" if summary.prompt_tokens else ""
-    cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
+    tokens = books.prompt_tokens + books.reply_tokens
+    speed = f" ({tokens / books.elapsed_s:,.0f} tokens a second)" if tokens and books.elapsed_s else ""
+    spent = f", {books.prompt_tokens:,} + {books.reply_tokens:,} tokens{speed}" if tokens else ""
     console.print(
-        f"{summary.asked} replies asked for in {summary.elapsed_s:.1f} s{spent}{cost};"
-        f" {summary.from_ledger} were in the ledger."
+        f"{books.asked} replies asked for in {books.elapsed_s:.1f} s{spent}; {books.from_ledger} were in the ledger."
     )
-    failed = max((statuses.get("error", 0) for statuses in summary.statuses.values()), default=0)
-    if failed:
-        console.print(f"{failed} texts got no reply. Run this command again: it asks for those alone.")
-    if summary.unaligned:
+    if books.cost_usd or books.saved_usd or books.unpriced:
+        unpriced = f", and {books.unpriced} replies whose price is not known" if books.unpriced else ""
+        console.print(f"Spent {usd(books.cost_usd)}{unpriced}; saved {usd(books.saved_usd)} by not asking again.")
+    if books.failures:
+        _print_failures(books)
+    if books.unaligned:
         console.print(
-            f"{summary.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted."
+            f"{books.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted."
         )
+
+
+def _print_failures(books: Books) -> None:
+    failed = books.failures.total()
+    console.print(f"{failed} texts got no reply:")
+    for reason, count in books.failures.most_common(SHOWN_FAILURES):
+        console.print(f"  {count} × {reason}{_remedy(reason)}")
+    if len(books.failures) > SHOWN_FAILURES:
+        console.print(f"  … {len(books.failures) - SHOWN_FAILURES} more reasons")
+    console.print("Run this command again: it asks for those alone.")
+
+
+def _remedy(reason: str) -> str:
+    """RETURNS (str): What to do about a failure, where that is known."""
+    return next((f": {remedy}" for words, remedy in REMEDIES if words in reason), "")
+
+
+def usd(amount: float) -> str:
+    """RETURNS (str): An amount of money: cents where that says enough."""
+    if 0 < amount < 0.0001:
+        return "<$0.0001"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from ..types import ConfidenceKind, TaskName
-from .common import blank, console, print_summary
+from .common import blank, console, print_books
 
 
 def import_(
@@ -69,10 +69,10 @@ def import_(
     registered = {"textcat": "spacy_distill.TextCat.v1", "ner": "spacy_distill.NER.v1"}[task]
     nlp = blank(lang)
     nlp.add_pipe("llm", name=f"llm_{task}", config={"task": {"@llm_tasks": registered, **settings}, "model": model})
-    docs, summary = annotate(nlp, texts)
+    docs, books = annotate(nlp, texts)
     write_docs(output, docs)
-    write_json(output.with_suffix(".json"), summary.to_dict())
-    print_summary(summary)
+    write_json(output.with_suffix(".json"), books.to_dict())
+    print_books(books)
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .common import console, print_summary
+from .common import console, print_books
 
 
 def preview(
@@ -25,7 +25,8 @@ def preview(
 
     Example: `spacy-distill preview configs/teacher.cfg assets/texts.jsonl -n 10`
 
-    Next: change the config's labels, definitions or examples until you agree; then `spacy-distill annotate`.
+    Next: change the config's labels, definitions or examples until you agree; then `spacy-distill annotate`, first with
+    `--dry-run`: it estimates cost and time from these replies.
     """
     from itertools import islice
 
@@ -48,7 +49,7 @@ def preview(
             (prompt,) = task.generate_prompts([make_doc(nlp, records[0])])
             shown = str(prompt) if isinstance(prompt, str) else str(next(iter(prompt[0])))
             console.print(Panel(RichText(shown), title=f"{name}: the first prompt, word for word", title_align="left"))
-    docs, summary = annotate(nlp, records, ledger=ledger)
+    docs, books = annotate(nlp, records, ledger=ledger)
     table = Table(show_lines=True)
     for column in ("text", "status", "label", "confidence"):
         table.add_column(column, overflow="fold")
@@ -64,4 +65,4 @@ def preview(
             confidence = "" if annotation.confidence is None else f"{annotation.confidence:.2f}"
             table.add_row(RichText(doc.text[:400]), annotation.status, RichText(found), confidence)
     console.print(table)
-    print_summary(summary)
+    print_books(books)

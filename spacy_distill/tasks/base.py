@@ -65,6 +65,7 @@ class Task(ABC):
         found = {
             "model": meta.model,
             "key": meta.key,
+            "prompt_hash": meta.prompt_hash,
             "prompt_tokens": meta.prompt_tokens,
             "reply_tokens": meta.reply_tokens,
             "cost_usd": meta.cost_usd,

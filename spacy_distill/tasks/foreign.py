@@ -61,10 +61,26 @@ def parse_foreign(
         "status": status,
         "labels": list(labels),
         "exclusive": exclusive,
-        "provenance": {"model": replies[0].meta.model, "key": sha256([reply.meta.key for reply in replies])},
+        "provenance": _provenance(replies),
     }
     note(parsed, name, facts if status == "ok" else {**facts, "raw": "\n".join(replies)})
     return parsed
+
+
+def _provenance(replies: Sequence[Reply]) -> Dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Where a doc's replies come from, and what they cost together."""
+    metas = [reply.meta for reply in replies]
+    first = metas[0]
+    found: Dict[str, Any] = {
+        "model": first.model,
+        "key": sha256([meta.key for meta in metas]),
+        "prompt_hash": first.prompt_hash,
+        "error": next((meta.error for meta in metas if meta.error), None),
+    }
+    for name in ("prompt_tokens", "reply_tokens", "cost_usd", "latency_s"):
+        values = [getattr(meta, name) for meta in metas]
+        found[name] = None if None in values else sum(values)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _task_name(task: Any) -> Optional[TaskName]:

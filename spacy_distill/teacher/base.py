@@ -4,12 +4,15 @@ import typing
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
+from .budget import NOTHING, Bounds, Budget, Spend
 from .ledger import Ledger
+from .prices import BATCH_SHARE, FREE, Price
 from .types import Prompt, Reply, ReplyMeta, sha256
 
 _MANY_HITS = 256
@@ -19,10 +22,11 @@ _MANY_HITS = 256
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt that has to be asked, and its key in the ledger."""
+    """A prompt that has to be asked, its key in the ledger, and what is set aside for it of the budget."""
 
     key: str
     prompt: Prompt
+    reserved: Spend = NOTHING
 
 
 class TeacherModel(ABC):
@@ -32,13 +36,17 @@ class TeacherModel(ABC):
     and answers requests (`_ask`). Constructors do no I/O: weights, files and sockets are opened by the first prompt.
 
     ledger (Optional[Path]): Where replies are kept and looked up. None: nothing is kept.
+    budget (Optional[Budget]): What may be spent, shared with other models of the run. None: no limit.
+    all_at_once (bool): Takes all prompts there are before it answers the first: they go in batches.
     costs (ClassVar[bool]): A reply costs money or time. One that does not is never kept, and so never out of date.
     """
 
     costs: ClassVar[bool] = True
 
     def __init__(self, ledger: Optional[Path] = None) -> None:
+        self.all_at_once = False
         self.ledger: Optional[Ledger] = Ledger(ledger) if ledger else None
+        self.budget: Optional[Budget] = None
 
     @property
     @abstractmethod
@@ -59,30 +67,88 @@ class TeacherModel(ABC):
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         """Answer requests in any order, each exactly once.
 
-        Pull `requests` lazily and from the calling thread, no further ahead than can be kept in flight. One request's
-        failure is that request's reply, with status "error": raise TeacherError only when no request can succeed.
+        Pull `requests` lazily and from the calling thread, no further ahead than can be kept in flight. They may end
+        before the stream does, as where the budget has no room for more in flight: answer those that were taken, and
+        return; the rest comes in another call. One request's failure is that request's reply, with status "error":
+        raise TeacherError only when no request can succeed.
         """
 
     def _finish(self, prompt: Prompt, reply: Reply) -> Reply:
         """Work out what need not be paid for, such as a calibration, from a raw reply: fresh or from the ledger."""
         return reply
 
+    @property
+    def price(self) -> Optional[Price]:
+        """What its tokens cost. None: not known."""
+        return FREE
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests at a time."""
+        return 1
+
+    @property
+    def longest_reply(self) -> Optional[int]:
+        """Tokens at which a reply is cut off. None: not known."""
+        params = {**self.params, **(self.params.get("extra") or {})}
+        limit = params.get("max_completion_tokens") or params.get("max_tokens")
+        return limit if isinstance(limit, int) else None
+
+    @cached_property
+    def _bounds(self) -> Bounds:
+        return Bounds(self.longest_reply, self.params)
+
     def key(self, prompt: Prompt, sample: int = 0) -> str:
         """RETURNS (str): The ledger's key: sha256 of endpoint, model, parameters, rendered prompt, sample index."""
         asked = [str(prompt), prompt.choices, prompt.schema]
         return sha256(self.endpoint, self.name, self.params, asked, sample)
 
+    def _admit(self, key: str, prompt: Prompt) -> Optional[Request]:
+        """RETURNS (Optional[Request]): The prompt as a request, with room set aside for it. None: there is no room."""
+        if self.budget is None:
+            return Request(key, prompt)
+        read, written = self._bounds.most(prompt)
+        most = Spend(self.price.usd(read, written) if self.price else 0.0, read + written)
+        return Request(key, prompt, most) if self.budget.reserve(most) else None
+
     def _keep(self, request: Request, reply: Reply) -> Reply:
-        """Commit a reply to the ledger, once.
+        """Price a reply, commit it to the ledger and settle it with the budget, once.
 
         `stream` does it for every reply. A model whose replies arrive in another thread does it there, so that they
         are safe even while nobody takes them.
 
-        RETURNS (Reply): The same reply, knowing its key.
+        RETURNS (Reply): The same reply, knowing its key and what it cost.
         """
-        if self.ledger is None or reply.meta.key is not None:
+        if reply.meta.key is not None:
             return reply
-        return self.ledger.put(request.key, request.prompt, reply, model=self.name, params=self.params)
+        meta = replace(reply.meta, key=request.key, prompt_hash=request.prompt.frame, cost_usd=self._cost(reply.meta))
+        reply = Reply(str(reply), meta)
+        if self.ledger is not None:
+            self.ledger.put(request.key, request.prompt, reply, model=self.name, params=self.params)
+        self._bounds.learn(request.prompt, meta)
+        if self.budget is not None:
+            self.budget.settle(request.reserved, self._spend(request, meta))
+        return reply
+
+    def _cost(self, meta: ReplyMeta) -> Optional[float]:
+        """RETURNS (Optional[float]): A reply's price in USD. None: the price or the tokens are not known."""
+        if meta.cost_usd is not None or self.price is None or meta.status == "error":
+            return meta.cost_usd
+        if self.price.free:
+            return 0.0
+        if meta.prompt_tokens is None or meta.reply_tokens is None:
+            return None
+        usd = self.price.usd(meta.prompt_tokens, meta.reply_tokens)
+        return usd if meta.batch is None else usd * BATCH_SHARE
+
+    def _spend(self, request: Request, meta: ReplyMeta) -> Spend:
+        if meta.status == "error":
+            return NOTHING
+        known = meta.prompt_tokens is not None
+        return Spend(
+            request.reserved.usd if meta.cost_usd is None else meta.cost_usd,
+            (meta.prompt_tokens or 0) + (meta.reply_tokens or 0) if known else request.reserved.tokens,
+        )
 
     def stream(self, prompts: Iterable[str]) -> Iterator[tuple[int, Reply]]:
         """Answer a stream of prompts. Each reply is in the ledger before it is handed on.
@@ -101,25 +167,35 @@ class TeacherModel(ABC):
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
         ready: deque[tuple[int, Prompt, Reply]] = deque()
         numbered = enumerate(prompts)
+        held: list[tuple[int, str]] = []
         exhausted = False
 
         def misses() -> Iterator[Request]:
-            """Ends early when many hits have piled up, so that they are handed on and not gathered."""
+            """Ends early when many hits have piled up, so that they are handed on and not gathered; and when the
+            budget has no room, until what is in flight is settled."""
             nonlocal exhausted
-            for index, item in numbered:
-                prompt = Prompt.of(item)
+            while (item := held.pop() if held else next(numbered, None)) is not None:
+                index, prompt = item[0], Prompt.of(item[1])
                 key = self.key(prompt)
                 if key in waiting:
                     waiting[key].append((index, prompt))
                     continue
                 known = self.ledger.get(key) if self.ledger else None
                 if known is not None:
-                    ready.append((index, prompt, known))
-                    if len(ready) >= _MANY_HITS:
+                    known = Reply(known, replace(known.meta, cost_usd=self._cost(known.meta)))
+                else:
+                    request = self._admit(key, prompt)
+                    if request is not None:
+                        waiting[key] = [(index, prompt)]
+                        yield request
+                        continue
+                    if waiting:
+                        held.append((index, prompt))
                         return
-                    continue
-                waiting[key] = [(index, prompt)]
-                yield Request(key, prompt)
+                    known = self._turned_away()
+                ready.append((index, prompt, known))
+                if len(ready) >= _MANY_HITS and not self.all_at_once:
+                    return
             exhausted = True
 
         while not exhausted:
@@ -132,8 +208,15 @@ class TeacherModel(ABC):
                         yield ready.popleft()
                     for index, prompt in waiting.pop(request.key):
                         yield index, prompt, reply
+                        if not reply.meta.from_ledger:
+                            reply = Reply(reply, replace(reply.meta, from_ledger=True))
             while ready:
                 yield ready.popleft()
+
+    def _turned_away(self) -> Reply:
+        """RETURNS (Reply): What a text gets that is not asked for because the budget is spent. Nothing is kept."""
+        assert self.budget is not None
+        return Reply("", ReplyMeta(status="error", error=self.budget.close(), model=self.name))
 
     def __call__(self, prompts: typing.Iterable[typing.Iterable[str]]) -> typing.Iterable[typing.Iterable[str]]:
         """spaCy-llm's interface: for each doc its prompts, in order; for each doc its replies, in order."""

@@ -38,6 +38,11 @@ class Foreign(TeacherModel):
         return "spacy-llm"
 
     @property
+    def price(self) -> None:
+        """Not known: such models do not say what they read and wrote."""
+        return None
+
+    @property
     def params(self) -> Dict[str, Any]:
         return {name: repr(value) for name, value in self._settings.items()}
 

@@ -7,13 +7,15 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .types import Prompt, Reply, ReplyMeta, sha256
+from .types import Prompt, Reply, ReplyMeta
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -37,8 +39,64 @@ CREATE TABLE IF NOT EXISTS frames (
 """
 _COLUMNS = "key, model, params, frame, text, status, reply, meta, created_s"
 
+_WAITING_S = 60.0
+"""For another process that writes."""
+
 _ORPHANS: list[sqlite3.Connection | None] = []
 """Connections of a parent process: closing one here would disturb the parent's file locks."""
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Where several processes make a new file at the same time, SQLite does not wait by itself for the one that is
+    first, as it does for everything else."""
+    deadline_s = time.monotonic() + _WAITING_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+
+
+class Usage(NamedTuple):
+    """What one reply took.
+
+    size (int): Bytes of the whole prompt.
+    prompt_tokens (int): Tokens read.
+    reply_tokens (int): Tokens written.
+    latency_s (Optional[float]): Seconds from asking to answer.
+    """
+
+    size: int
+    prompt_tokens: int
+    reply_tokens: int
+    latency_s: float | None
+
+
+@dataclass
+class Holding:
+    """Replies of one model to one version of a prompt.
+
+    model (str): Its name.
+    params (Dict[str, Any]): Its parameters.
+    prompt_hash (str): The prompt's version: `Prompt.frame`.
+    replies (Counter[str]): Status to number of replies.
+    prompt_tokens (int): Tokens read.
+    reply_tokens (int): Tokens written.
+    cost_usd (float): What they cost, where prices are known.
+    newest_s (float): When the last one came, in seconds since 1970.
+    """
+
+    model: str
+    params: dict[str, Any]
+    prompt_hash: str
+    replies: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    cost_usd: float = 0.0
+    newest_s: float = 0.0
 
 
 class Ledger:
@@ -75,8 +133,8 @@ class Ledger:
         connection = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection = sqlite3.connect(self.path, timeout=_WAITING_S, isolation_level=None, check_same_thread=False)
+            _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.executescript(_SCHEMA)
             connection.execute(f"SELECT {_COLUMNS} FROM replies LIMIT 0")
@@ -90,11 +148,12 @@ class Ledger:
         """RETURNS (Optional[Reply]): The reply paid for under this key; None if there is none, or only a failure."""
         with self._lock:
             row = self.connection.execute(
-                "SELECT reply, meta FROM replies WHERE key = ? AND status != 'error'", (key,)
+                "SELECT reply, meta, frame FROM replies WHERE key = ? AND status != 'error'", (key,)
             ).fetchone()
         if row is None:
             return None
-        return Reply(row[0], replace(ReplyMeta.from_dict(json.loads(row[1])), key=key, from_ledger=True))
+        meta = ReplyMeta.from_dict(json.loads(row[1]))
+        return Reply(row[0], replace(meta, key=key, prompt_hash=row[2], from_ledger=True))
 
     def put(self, key: str, prompt: Prompt, reply: Reply, *, model: str, params: dict[str, Any]) -> Reply:
         """Commit one reply. A failure never overwrites a reply.
@@ -102,7 +161,7 @@ class Ledger:
         RETURNS (Reply): The same reply, knowing its key.
         """
         reply = Reply(str(reply), replace(reply.meta, key=key))
-        frame = sha256(prompt.prefix, prompt.suffix, prompt.choices, prompt.schema)
+        frame = prompt.frame
         row = (
             key,
             model,
@@ -129,6 +188,32 @@ class Ledger:
             )
         return reply
 
+    def prompt(self, key: str) -> Prompt | None:
+        """RETURNS (Optional[Prompt]): The prompt that was asked under this key, replied to or not."""
+        with self._lock:
+            row = self.connection.execute(
+                "SELECT r.text, f.prefix, f.suffix, f.choices, f.schema FROM replies r JOIN frames f USING (frame)"
+                " WHERE r.key = ?",
+                (key,),
+            ).fetchone()
+        if row is None:
+            return None
+        text, prefix, suffix, choices, schema = row
+        return Prompt(text, prefix=prefix, suffix=suffix, choices=json.loads(choices), schema=json.loads(schema))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit all that is put within at once, when it ends: far cheaper than one by one."""
+        with self._lock:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._frames.clear()
+                self.connection.execute("ROLLBACK")
+                raise
+
     def has_reply(self, model: str, params: dict[str, Any]) -> bool:
         """RETURNS (bool): Whether a model with these parameters ever gave a reply."""
         asked = (model, json.dumps(params, sort_keys=True))
@@ -137,6 +222,45 @@ class Ledger:
                 "SELECT 1 FROM replies WHERE model = ? AND params = ? AND status != 'error' LIMIT 1", asked
             ).fetchone()
         return row is not None
+
+    def usage(self, model: str, params: dict[str, Any], frame: str, most: int = 200) -> list[Usage]:
+        """Look up what replies took, for estimates of what others will take.
+
+        frame (str): A prompt's version. Its replies are taken alone, if there are any; else those of all versions.
+        most (int): So many at most, the newest.
+        RETURNS (List[Usage]): Of this model with these parameters; none of failures, none without token counts.
+        """
+        asked = (model, json.dumps(params, sort_keys=True), frame, most)
+        with self._lock:
+            rows = self.connection.execute(
+                "SELECT r.frame, length(CAST(f.prefix || r.text || f.suffix AS BLOB)), r.meta"
+                " FROM replies r JOIN frames f USING (frame) WHERE r.model = ? AND r.params = ? AND r.status != 'error'"
+                " ORDER BY r.frame = ? DESC, r.created_s DESC LIMIT ?",
+                asked,
+            ).fetchall()
+        same = [row for row in rows if row[0] == frame]
+        found = []
+        for _, size, stored in same or rows:
+            meta = ReplyMeta.from_dict(json.loads(stored))
+            if meta.prompt_tokens is not None:
+                found.append(Usage(size, meta.prompt_tokens, meta.reply_tokens or 0, meta.latency_s))
+        return found
+
+    def holdings(self) -> list[Holding]:
+        """RETURNS (List[Holding]): What is here, by model, parameters and version of the prompt, oldest first."""
+        found: dict[tuple[str, str, str], Holding] = {}
+        rows = "SELECT model, params, frame, status, meta, created_s FROM replies ORDER BY created_s"
+        for model, params, frame, status, stored, created_s in self.connection.execute(rows):
+            holding = found.get((model, params, frame))
+            if holding is None:
+                holding = found[(model, params, frame)] = Holding(model, json.loads(params), frame)
+            meta = ReplyMeta.from_dict(json.loads(stored))
+            holding.replies[status] += 1
+            holding.prompt_tokens += meta.prompt_tokens or 0
+            holding.reply_tokens += meta.reply_tokens or 0
+            holding.cost_usd += meta.cost_usd or 0.0
+            holding.newest_s = created_s
+        return list(found.values())
 
     def counts(self) -> dict[str, int]:
         """RETURNS (Dict[str, int]): Rows per reply status."""

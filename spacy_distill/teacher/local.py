@@ -10,7 +10,7 @@ from typing import Any, Dict, Literal, Optional
 
 import numpy as np
 
-from ..errors import ConfigError, TeacherError
+from ..errors import BudgetError, ConfigError, TeacherError
 from .base import Request, TeacherModel
 from .calibration import Floats, content_free_bias, probabilities
 from .types import Prompt, Reply, ReplyMeta
@@ -181,6 +181,8 @@ class Local(TeacherModel):
         """
         found: Dict[int, list[float]] = {}
         for index, _, reply in self._stream_raw([prompt.with_text(text) for text in CONTENT_FREE]):
+            if reply.meta.status == "error":
+                raise BudgetError(f"{self.name}: {reply.meta.error} before its calibration; raise the budget.")
             if reply.meta.choices is None:
                 raise TeacherError(f"{self.name} did not score a content-free prompt.")
             found[index] = [reply.meta.choices[label] for label in prompt.choices]

@@ -11,10 +11,15 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
+
+from .limits import Gate, Limits
+
+_Result = TypeVar("_Result")
 
 _CLOSING_S = 5.0
 _CONNECTING_S = 15.0
@@ -26,6 +31,10 @@ class Unreachable(Exception):
 
 class Broken(Exception):
     """A connection that broke, or took too long, before the response was whole. The message says which."""
+
+
+class TooSlow(Broken):
+    """No whole response in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +75,16 @@ class Transport:
 
     url (str): Where every request goes.
     headers (Mapping[str, str]): Sent with every request.
-    connections (int): How many at a time, at most.
+    limits (Limits): How many at a time, and when.
     timeout_s (float): For one request, from the first byte sent to the last received.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int, timeout_s: float) -> None:
-        self.url = url
+    def __init__(self, url: str, headers: Mapping[str, str], *, limits: Limits, timeout_s: float) -> None:
+        self.gate = Gate(limits)
         self.pid = os.getpid()
+        self._url = URL(url)
         self._headers = dict(headers)
-        self._connections = connections
-        self._free = asyncio.Semaphore(connections)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECTING_S)
+        self._timeout = _timeout(timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._inbox: deque[Callable[[], object]] = deque()
         self._awake = False
@@ -108,44 +116,56 @@ class Transport:
         while self._inbox:
             self._inbox.popleft()()
 
-    def run(self, coroutine: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        """Run a coroutine in the loop's thread, and wait for its end."""
+    def run(self, coroutine: Coroutine[Any, Any, _Result], timeout_s: float | None = None) -> _Result | None:
+        """Run a coroutine in the loop's thread, and wait for its end.
+
+        RETURNS (Optional[Any]): Its result; None if the thread has ended.
+        """
         if self.closed:
             coroutine.close()
-            return
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
+            return None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
 
-    async def post(self, body: Callable[[], bytes]) -> Response:
-        """Send a JSON body as soon as a connection is free. To be awaited in the loop's thread.
+    async def post(self, body: bytes) -> Response:
+        """Send a JSON body. To be awaited in the loop's thread, between `gate.enter` and `gate.leave`.
 
-        body (Callable[[], bytes]): Makes the body, at the moment when it can be sent.
-        RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
-        RAISES (Unreachable, Broken): There is no whole response.
+        RETURNS (Response): See `send`.
+        RAISES (Unreachable, TooSlow, Broken): There is no whole response.
         """
+        return await self.send("POST", self._url, data=body)
+
+    async def send(self, method: str, url: URL | str, *, timeout_s: float | None = None, **options: Any) -> Response:
+        """Send any request. To be awaited in the loop's thread.
+
+        timeout_s (Optional[float]): Instead of the transport's own.
+        **options: As aiohttp takes them: `data`, `params`, `headers`.
+        RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
+        RAISES (Unreachable, TooSlow, Broken): There is no whole response.
+        """
+        timeout = self._timeout if timeout_s is None else _timeout(timeout_s)
+        start_s = time.perf_counter()
         try:
-            async with self._free:
-                start_s = time.perf_counter()
-                async with self._opened().post(self.url, data=body(), allow_redirects=False) as response:
-                    content = await response.read()
-                latency_s = round(time.perf_counter() - start_s, 4)
-            return Response(response.status, response.headers, content, latency_s)
+            session = self._opened()
+            async with session.request(method, url, timeout=timeout, allow_redirects=False, **options) as response:
+                content = await response.read()
         except aiohttp.ConnectionTimeoutError:
             raise Unreachable(f"no connection within {_CONNECTING_S:g} s") from None
         except asyncio.TimeoutError:
-            raise Broken(f"no whole response within {self._timeout.total:g} s") from None
+            raise TooSlow(f"no whole response within {timeout.total:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"no connection ({_reason(error)})") from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Broken(f"the connection broke ({type(error).__name__})") from None
+        return Response(response.status, response.headers, content, round(time.perf_counter() - start_s, 4))
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=aiohttp.TCPConnector(limit=self.gate.limits.max_in_flight),
                 headers=self._headers,
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=proxy_for(self.url),
+                proxy=proxy_for(str(self._url)),
             )
         return self._session
 
@@ -176,3 +196,7 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
         return "its certificate is not valid"
     code = error.os_error.errno
     return os.strerror(code) if code and code > 0 else type(error.os_error).__name__
+
+
+def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECTING_S)

@@ -56,6 +56,11 @@ class Prompt(str):
         """Take any task's prompt. A plain string is all text: no prefix, no choices, no schema."""
         return prompt if isinstance(prompt, cls) else cls(prompt)
 
+    @property
+    def frame(self) -> str:
+        """RETURNS (str): Hash of all but the text: the prompt's version."""
+        return sha256(self.prefix, self.suffix, self.choices, self.schema)
+
     def with_text(self, text: str) -> Prompt:
         """RETURNS (Prompt): The same prompt around another text, such as a content-free one."""
         return Prompt(text, prefix=self.prefix, suffix=self.suffix, choices=self.choices, schema=self.schema)
@@ -89,8 +94,10 @@ class ReplyMeta:
     unread_chars (Optional[int]): Characters of the text that the model was not shown, because its window is full.
     cost_usd (Optional[float]): What it cost, where a price is known.
     latency_s (Optional[float]): Seconds from asking to answer.
-    key (Optional[str]): The reply's key in the ledger.
-    from_ledger (bool): True if nothing was asked this time.
+    batch (Optional[str]): The server's name for the batch it came in, at the price of batches.
+    key (Optional[str]): What was asked, as the ledger's key. None: nothing was ever asked for.
+    prompt_hash (Optional[str]): The version of the prompt: the hash of its constant part, see `Prompt.frame`.
+    from_ledger (bool): True if nothing was asked this time: it is known from before, or the same prompt came twice.
     """
 
     status: ReplyStatus = "ok"
@@ -107,7 +114,9 @@ class ReplyMeta:
     unread_chars: int | None = None
     cost_usd: float | None = None
     latency_s: float | None = None
+    batch: str | None = None
     key: str | None = None
+    prompt_hash: str | None = None
     from_ledger: bool = False
 
     def to_dict(self) -> dict[str, Any]:

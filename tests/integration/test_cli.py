@@ -369,8 +369,9 @@ def make_interrupted() -> Callable[..., Any]:
 def test_an_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
     config = teacher(model="test_cli.interrupted.v1")
     texts = write("t.txt", "one", "two", "three")
-    code, _, err = run("annotate", config, texts, "out/pool.spacy")
+    code, out, err = run("annotate", config, texts, "out/pool.spacy")
     assert code == 130
+    assert "1 replies came before the interruption ($0.00), all kept in out/ledger.sqlite" in out
     assert err == "Stopped. What arrived is kept: run the same command again to go on.\n"
     assert not Path("out/pool.spacy").exists()
     code, _, _ = run("annotate", config, texts, "out/pool.spacy", "--limit", 2)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy_llm.registry import registry
 
-from spacy_distill.annotate import annotate, load_teacher
+from spacy_distill.annotate import annotate as stream
+from spacy_distill.annotate import load_teacher
+from spacy_distill.books import Books
 from spacy_distill.docs import annotations_of
 from spacy_distill.errors import ConfigError, TeacherError
+from spacy_distill.teacher.base import Request
 from spacy_distill.teacher.ledger import Ledger
+from spacy_distill.teacher.scripted import Scripted
+from spacy_distill.teacher.types import Reply, ReplyMeta
 from spacy_distill.types import Text
 
 ASKED: list[str] = []
@@ -62,6 +68,12 @@ def remember(doc: Doc) -> Doc:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     ASKED.clear()
+
+
+def annotate(nlp: Language, given: list[Text], **settings: Any) -> tuple[list[Doc], Books]:
+    """All docs, and the books."""
+    docs, books = stream(nlp, given, **settings)
+    return list(docs), books
 
 
 def texts(*contents: str) -> list[Text]:
@@ -180,6 +192,93 @@ def test_empty_and_very_long_texts_are_texts() -> None:
     assert [doc.cats["praise"] for doc in docs] == [1.0, 0.0]
     assert (summary.texts, summary.words) == (2, 30_000)
     assert annotate(scripted(), [])[1].texts == 0
+
+
+def test_without_a_ledger_a_repeated_prompt_is_counted_for_what_it_is() -> None:
+    docs, books = annotate(foreign("textcat"), texts("good", "good", "grim"))
+    assert (books.asked, books.from_ledger, len(ASKED)) == (3, 0, 3), "one at a time, and nothing is kept"
+    nlp = scripted()
+    nlp.get_pipe("llm")._model = Window([says("complaint"), says("praise")])
+    docs, books = annotate(nlp, texts("a", "b", "a", "a"))
+    assert (books.asked, books.from_ledger) == (2, 2), "asked for once while it is in flight"
+    assert [doc.cats["praise"] for doc in docs] == [1.0, 0.0, 1.0, 1.0]
+
+
+class Window(Scripted):
+    """Keeps up to `width` prompts in flight and answers the last first; the very first one only when it must."""
+
+    width = 8
+
+    def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
+        begun: list[Request] = []
+        while True:
+            begun += islice(requests, self.width - len(begun))
+            if not begun:
+                return
+            yield begun.pop(), self.replies.popleft()
+
+
+def test_texts_are_taken_as_docs_are_and_may_be_endless() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Text]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Text(str(taken), f"text {taken}")
+
+    nlp = scripted(*[says("praise")] * 1000)
+    docs, books = stream(nlp, endless())
+    assert taken == 0
+    for number, doc in enumerate(islice(docs, 500), 1):
+        assert doc._.distill["id"] == str(number)
+        assert taken <= number + 2
+        assert books.texts == number
+
+
+def test_docs_that_wait_for_a_slow_one_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spacy_distill.annotate._LOOK_AHEAD", 50)
+    taken, most = 0, 0
+
+    def some() -> Iterator[Text]:
+        nonlocal taken
+        for taken in range(1, 501):
+            yield Text(str(taken), f"text {taken}")
+
+    nlp = scripted()
+    nlp.get_pipe("llm")._model = Window([says("praise")] * 500)
+    docs, books = stream(nlp, some())
+    ids = []
+    for doc in docs:
+        ids.append(doc._.distill["id"])
+        most = max(most, taken - len(ids))
+    assert ids == [str(number) for number in range(1, 501)]
+    assert 40 <= most <= 50, "the first reply comes last, and no more than these wait for it"
+    assert (books.texts, books.asked) == (500, 500)
+
+
+def test_two_teachers_take_turns_and_nothing_is_lost_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spacy_distill.annotate._CHUNK", 7)
+    steps: list[int] = []
+    given = texts(*[f"good Oslo {number}" for number in range(20)])
+    docs, books = annotate(foreign("textcat", "ner"), given, progress=steps.append)
+    assert [doc._.distill["id"] for doc in docs] == [text.id for text in given]
+    assert books.statuses == {"textcat": {"ok": 20}, "ner": {"ok": 20}}
+    assert (len(ASKED), sum(steps)) == (40, 40)
+    assert ["entities" in prompt for prompt in ASKED[:15]] == [False] * 7 + [True] * 7 + [False]
+
+
+def test_provenance_tells_the_prompts_version_and_what_the_reply_cost(tmp_path: Path) -> None:
+    nlp = scripted()
+    reply = Reply(says("praise"), ReplyMeta(model="m", prompt_tokens=9, reply_tokens=3))
+    nlp.get_pipe("llm")._model = Scripted([reply, reply])
+    docs, books = annotate(nlp, texts("a", "b"), ledger=tmp_path / "l.sqlite")
+    first, second = (annotations_of(doc)[0].provenance for doc in docs)
+    told = {name: first[name] for name in ("model", "prompt_tokens", "reply_tokens", "cost_usd")}
+    assert told == {"model": "m", "prompt_tokens": 9, "reply_tokens": 3, "cost_usd": 0.0}
+    assert first["key"] != second["key"]
+    assert first["prompt_hash"] == second["prompt_hash"] == nlp.get_pipe("llm").task.prompt("another").frame
+    assert (books.prompt_tokens, books.reply_tokens) == (18, 6)
 
 
 def test_it_is_what_the_pipeline_itself_says() -> None:

@@ -26,8 +26,9 @@ def run(task: dict[str, Any], reply: str, text: str = "Ada met Bo", **model: Any
     for name, value in model.items():
         setattr(component._model, name, value)
     docs, _ = annotate(nlp, [Text("a", text)])
-    (annotation,) = annotations_of(docs[0])
-    return annotation.status, docs[0]
+    (doc,) = docs
+    (annotation,) = annotations_of(doc)
+    return annotation.status, doc
 
 
 TEXTCAT = {"@llm_tasks": "spacy.TextCat.v3", "labels": ["good", "bad"]}
@@ -52,6 +53,20 @@ def test_classes_that_could_not_be_read_are_not_zeros(settings: dict[str, Any], 
     found, doc = run({**TEXTCAT, **settings}, reply)
     assert found == status
     assert ("raw" in (facts_of(doc, "textcat") or {})) == (status != "ok")
+
+
+def test_the_provenance_adds_up_the_parts_of_a_text_that_was_cut_up() -> None:
+    reply = Reply("good", ReplyMeta(model="m", prompt_tokens=9, reply_tokens=1))
+    task = {**TEXTCAT, "template": "{{ text }}", "exclusive_classes": True}
+    text = "one two three four five six seven eight nine ten"
+    whole, parts = run(task, reply, text)[1], run(task, reply, text, context_length=6)[1]
+    once, several = (facts_of(doc, "textcat")["provenance"] for doc in (whole, parts))  # type: ignore[index]
+    assert (once["model"], once["prompt_tokens"], once["cost_usd"]) == ("m", 9, 0.0)
+    count = several["reply_tokens"]
+    assert count > 1
+    assert several["prompt_tokens"] == 9 * count
+    assert len(once["prompt_hash"]) == 64
+    assert once["key"] != several["key"]
 
 
 @pytest.mark.parametrize(
