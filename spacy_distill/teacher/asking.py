@@ -107,7 +107,7 @@ class Asker:
         try:
             known = ledger.get(request.key) if ledger else None
             if known is not None:
-                return rung, known
+                return rung, Reply(known, replace(known.meta, key=None))  # It gets its key when it is kept.
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
             outcome = await self._send(transport, permit, request_body(prompt, self._name, features, self._params))
