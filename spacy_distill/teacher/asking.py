@@ -13,13 +13,16 @@ from ..errors import TeacherError
 from .base import Request
 from .completions import Failure, Features, ladder, read_quotas, read_response, request_body
 from .ledger import Ledger
-from .limits import LONGEST_WAIT_S, Permit, backoff_s
+from .limits import LONGEST_WAIT_S, Limits, Permit, backoff_s
 from .transport import Broken, TooSlow, Transport, Unreachable
 from .types import Prompt, Reply, ReplyMeta
 
 logger = logging.getLogger("spacy_distill")
 
 _UNREACHABLE = -1
+
+_WORTH_SAYING_S = 5.0
+"""A person who watches should know why nothing happens for so long."""
 
 _TRIES_AT_FIRST = 3
 """A server that was never reached is given up sooner than one that has gone away."""
@@ -104,29 +107,34 @@ class Asker:
         try:
             known = ledger.get(request.key) if ledger else None
             if known is not None:
-                return rung, known
+                return rung, Reply(known, replace(known.meta, key=None))  # It gets its key when it is kept.
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
-            outcome = await self._send(transport, permit, request_body(prompt, self._name, features, self._params))
             limits = transport.gate.limits
+            body = request_body(prompt, self._name, features, self._params)
+            outcome = await self._send(transport, limits, permit, body)
             if isinstance(outcome, Reply):
                 read, written = outcome.meta.prompt_tokens, outcome.meta.reply_tokens
                 limits.succeeded(permit, None if read is None else read + (written or 0))
                 self._succeeded(prompt, features, rung)
             elif outcome.overloaded:
-                limits.overloaded(permit, outcome.wait_s)
+                pause_s = limits.overloaded(permit, outcome.wait_s)
+                if pause_s >= _WORTH_SAYING_S:
+                    logger.warning("%s: %s. All requests wait for %.0f s.", self._endpoint, outcome.reason, pause_s)
             return rung, outcome
         finally:
             transport.gate.leave()
 
-    async def _send(self, transport: Transport, permit: Permit, body: bytes) -> Reply | Failure:
+    async def _send(self, transport: Transport, limits: Limits, permit: Permit, body: bytes) -> Reply | Failure:
         try:
             response = await transport.post(body)
         except Unreachable as error:
             return Failure(str(error), status=_UNREACHABLE)
         except Broken as error:
-            return Failure(str(error), overloaded=isinstance(error, TooSlow))
-        transport.gate.limits.heard(permit, *read_quotas(response.headers))
+            if isinstance(error, TooSlow):
+                limits.too_slow(permit)
+            return Failure(str(error))
+        limits.heard(permit, *read_quotas(response.headers))
         outcome = read_response(response.status, response.headers, response.body)
         if isinstance(outcome, Reply):
             return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))

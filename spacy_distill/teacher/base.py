@@ -142,7 +142,7 @@ class TeacherModel(ABC):
         return usd if meta.batch is None else usd * BATCH_SHARE
 
     def _spend(self, request: Request, meta: ReplyMeta) -> Spend:
-        if meta.status == "error":
+        if meta.status == "error" or meta.from_ledger:
             return NOTHING
         known = meta.prompt_tokens is not None
         return Spend(

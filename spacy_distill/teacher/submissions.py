@@ -75,7 +75,7 @@ class Submissions:
         """
         submission = Submission(uuid.uuid4().hex, tried_s=time.time() if directly else None)
         mine = []
-        with self._ledger.together():
+        with self._ledger.transaction():
             for request in requests:
                 if self._ledger.get(request.key) is not None:
                     continue
@@ -114,7 +114,7 @@ class Submissions:
 
     def release(self, submission: Submission) -> None:
         """Forget a submission: it was collected, or there never was a batch."""
-        with self._ledger.together():
+        with self._ledger.transaction():
             self._ledger.connection.execute("DELETE FROM batches WHERE id = ?", (submission.id,))
             self._ledger.connection.execute("DELETE FROM batch_keys WHERE id = ?", (submission.id,))
 
@@ -136,5 +136,5 @@ class Submissions:
         return {key for (key,) in self._ledger.connection.execute(f"SELECT key FROM batch_keys{where}", values)}
 
     def _update(self, statement: str, *values: object) -> bool:
-        with self._ledger.together():
+        with self._ledger.transaction():
             return self._ledger.connection.execute(statement, values).rowcount > 0

@@ -98,6 +98,16 @@ def test_those_already_on_their_way_say_nothing_new(clock: Clock) -> None:
     assert limited.wait_s(1) == 0.5  # It has answered in between.
 
 
+def test_success_of_what_was_on_its_way_does_not_shorten_the_next_pause(clock: Clock) -> None:
+    limited = Limits(10, clock=clock)
+    early = send(limited, 5)
+    assert limited.overloaded(early[0], None) == 0.5
+    assert limited.overloaded(early[1], None) == 0.0  # The same pause.
+    succeed(limited, early[2:])
+    clock.now_s += 0.5
+    assert limited.overloaded(send(limited, 1)[0], None) == 1.0
+
+
 def test_success_raises_fast_up_to_what_an_overload_left_and_slowly_from_there(clock: Clock) -> None:
     limited = Limits(20, clock=clock)
     limited.overloaded(send(limited, 1)[0], 0.0)
@@ -112,6 +122,18 @@ def test_success_raises_fast_up_to_what_an_overload_left_and_slowly_from_there(c
     for _ in range(60):
         succeed(limited, send(limited, 1))
     assert limited.window == 20  # And never above.
+
+
+def test_a_server_that_is_too_slow_gets_fewer_at_a_time_and_no_pause(clock: Clock) -> None:
+    limited = Limits(10, clock=clock)
+    for permit in send(limited, 10):
+        limited.too_slow(permit)
+        limited.end()
+    assert limited.window == 7  # Once for all that were on their way.
+    limited.too_slow(send(limited, 1)[0])
+    limited.end()
+    assert limited.window == 4
+    send(limited, 4)
 
 
 def test_a_server_that_takes_eight_at_a_time_is_asked_about_eight_at_a_time(clock: Clock) -> None:
