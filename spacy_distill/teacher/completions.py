@@ -5,6 +5,7 @@ Pure functions. Nothing a server says reaches a failure's reason but a short cod
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import time
@@ -23,6 +24,7 @@ _WORTH_RETRYING = {408, 409, 425, 429}
 _FILTERED = ("content_filter", "content_policy_violation")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Features(NamedTuple):
@@ -149,11 +151,24 @@ def _reply(data: Mapping[str, Any]) -> Reply | Failure:
 
 
 def _tokens(logprobs: Any) -> list[tuple[str, float]] | None:
+    """A character may take several tokens, whose `token` is then no text: their `bytes` are put together."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    tokens: list[tuple[str, float]] = []
+    decoder = _UTF8("replace")
+    text, logprob = "", 0.0
     try:
-        return [(_whole(item["token"]), float(item["logprob"])) for item in content] if content else None
+        for item in content or ():
+            raw = item.get("bytes")
+            text += decoder.decode(_whole(item["token"]).encode() if raw is None else bytes(raw))
+            logprob += float(item["logprob"])
+            if not decoder.getstate()[0]:
+                tokens.append((text, logprob))
+                text, logprob = "", 0.0
     except (TypeError, KeyError, ValueError, AttributeError):
         return None
+    if decoder.getstate()[0]:
+        tokens.append((text + decoder.decode(b"", final=True), logprob))
+    return tokens or None
 
 
 def _count(usage: Any, name: str) -> int | None:

@@ -80,6 +80,23 @@ def test_a_good_response_is_read_whole() -> None:
     assert (reply.meta.model, reply.meta.prompt_tokens, reply.meta.reply_tokens) == ("m-2026", 12, 3)
 
 
+def test_a_character_of_several_tokens_is_put_together() -> None:
+    """As OpenAI sends them: what is no character yet has an escape for `token`. Others leave `bytes` out."""
+    content = [
+        {"token": "tea ", "bytes": list(b"tea "), "logprob": -0.1},
+        {"token": "\\xf0\\x9f", "bytes": [0xF0, 0x9F], "logprob": -0.5},
+        {"token": "\\x98\\x80", "bytes": [0x98, 0x80], "logprob": -0.25},
+        {"token": "ü", "bytes": None, "logprob": -1},
+        {"token": "", "bytes": [], "logprob": -2},
+    ]
+    reply = respond(choice(message={"content": "tea 😀ü"}, logprobs={"content": content}))
+    assert isinstance(reply, Reply)
+    assert reply.meta.tokens == [("tea ", -0.1), ("😀", -0.75), ("ü", -1.0), ("", -2.0)]
+    cut = respond(choice(message={"content": "tea \ufffd"}, logprobs={"content": content[:2]}))
+    assert isinstance(cut, Reply)
+    assert cut.meta.tokens == [("tea ", -0.1), ("\ufffd", -0.5)]
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "text"),
     [
