@@ -25,6 +25,11 @@ _FILTERED = ("content_filter", "content_policy_violation")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
 _UTF8 = codecs.getincrementaldecoder("utf-8")
+_TOO_LONG = re.compile(
+    r"context_(?:length|size)|(?:maximum|available|with|than the) context (?:length|size)", re.IGNORECASE
+)
+"""What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, LM
+Studio)."""
 
 
 class Features(NamedTuple):
@@ -51,6 +56,7 @@ class Failure:
     retry (bool): Asking again may help.
     wait_s (Optional[float]): How long the server asked to be left alone, in seconds.
     no_credit (bool): The account is empty: no text can be answered.
+    too_long (bool): The prompt does not fit the model's context: asking in another way does not help.
     """
 
     reason: str
@@ -58,6 +64,7 @@ class Failure:
     retry: bool = True
     wait_s: float | None = None
     no_credit: bool = False
+    too_long: bool = False
 
 
 def request_body(prompt: Prompt, model: str, features: Features, params: Mapping[str, Any]) -> bytes:
@@ -112,6 +119,9 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
     if code in _FILTERED:
         return Reply("", ReplyMeta(status="refused"))
     no_credit = code in _NO_CREDIT or status == 402
+    said = [error.get(name) for name in ("code", "type", "message")] if isinstance(error, dict) else [error]
+    if 400 <= status < 500 and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
+        return Failure(f"{reason}: longer than the model's context", status, retry=False, too_long=True)
     retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
     return Failure(reason, status, retry, retry_after_s(headers), no_credit)
 

@@ -98,6 +98,25 @@ def test_a_character_of_several_tokens_is_put_together() -> None:
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "This is long.", "type": "invalid_request_error", "code": "context_length_exceeded"},  # OpenAI
+        {"message": "request (932 tokens) exceeds …", "type": "exceed_context_size_error", "code": 400},  # llama.cpp
+        {"message": "This model's maximum context length is 512 tokens. …", "type": "BadRequestError", "code": 400},
+        "The number of tokens to keep is greater than the context length.",  # LM Studio
+    ],
+)
+def test_servers_say_in_many_ways_that_a_text_is_too_long(error: Any) -> None:
+    failure = read_response(400, {}, json.dumps({"error": error}).encode())
+    assert isinstance(failure, Failure)
+    assert (failure.too_long, failure.retry) == (True, False)
+    assert failure.reason.endswith("longer than the model's context")
+    other = read_response(400, {}, b'{"error": {"message": "context: unknown field", "code": 400}}')
+    assert isinstance(other, Failure)
+    assert not other.too_long
+
+
+@pytest.mark.parametrize(
     ("fields", "status", "text"),
     [
         ({"message": {"content": "a"}}, "ok", "a"),
