@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..errors import TeacherError
-from .completions import Failure, Features, ladder, read_response, request_body
+from .base import Request
+from .completions import Failure, Features, ladder, read_quotas, read_response, request_body
 from .ledger import Ledger
-from .transport import Broken, Transport, Unreachable
+from .limits import LONGEST_WAIT_S, Permit, backoff_s
+from .transport import Broken, TooSlow, Transport, Unreachable
 from .types import Prompt, Reply, ReplyMeta
 
 logger = logging.getLogger("spacy_distill")
 
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-_LONGEST_WAIT_S = 180.0
-"""A server that asks for a longer pause than this will not answer within this run."""
+_UNREACHABLE = -1
 
 _TRIES_AT_FIRST = 3
 """A server that was never reached is given up sooner than one that has gone away."""
@@ -61,21 +59,22 @@ class Asker:
         self._last_success_s: float | None = None
         self._refused = 0
 
-    async def answer(self, transport: Transport, prompt: Prompt, ledger: Ledger | None) -> Reply:
+    async def answer(self, transport: Transport, request: Request, ledger: Ledger | None) -> Reply:
         """Try until there is a reply, or no hope for one.
 
-        ledger (Optional[Ledger]): Tells whether the server ever answered under these settings.
+        ledger (Optional[Ledger]): Asked before every try: another process may have paid for the reply meanwhile. Tells
+            whether the server ever answered under these settings.
         RETURNS (Reply): With the status "error" if what failed is this prompt.
         RAISES (TeacherError): What failed is the teacher, whatever the prompt.
         """
         first_s = time.monotonic()
+        prompt = request.prompt
         tries, rung, refusal = 0, self._rung, None
         while True:
-            rung, outcome = await self._try(transport, prompt, rung)
-            features = self._features(prompt, rung)
+            rung, outcome = await self._try(transport, request, rung, ledger)
             if isinstance(outcome, Reply):
-                self._succeeded(prompt, features, rung)
                 return outcome
+            features = self._features(prompt, rung)
             if outcome.status in (400, 422) and not outcome.too_long and features not in self._accepted:
                 refusal = refusal or outcome
                 lower = self._lower(prompt, rung)
@@ -85,29 +84,53 @@ class Asker:
                 outcome = refusal
             tries += 1
             self._stop_if_hopeless(outcome, tries, first_s, ledger)
-            pause_s = _pause_s(tries, outcome.wait_s)
-            if not outcome.retry or tries >= self._max_tries or pause_s > _LONGEST_WAIT_S:
-                asks = f", asks to wait {outcome.wait_s:.0f} s" if pause_s > _LONGEST_WAIT_S else ""
+            too_long = (outcome.wait_s or 0.0) > LONGEST_WAIT_S
+            if not outcome.retry or tries >= self._max_tries or too_long:
+                asks = f", asks to wait {outcome.wait_s:.0f} s" if too_long else ""
                 times = f" (tried {tries} times)" if tries > 1 else ""
                 return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
-            await asyncio.sleep(pause_s)
+            if not outcome.overloaded:  # Else all pause, at the gate.
+                await asyncio.sleep(backoff_s(tries))
 
-    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure]:
-        """RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came."""
+    async def _try(
+        self, transport: Transport, request: Request, rung: int, ledger: Ledger | None
+    ) -> tuple[int, Reply | Failure]:
+        """Ask once, when it is this prompt's turn.
 
-        def body() -> bytes:
-            nonlocal rung
+        RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came.
+        """
+        prompt = request.prompt
+        permit = await transport.gate.enter(len(prompt))
+        try:
+            known = ledger.get(request.key) if ledger else None
+            if known is not None:
+                return rung, known
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
-            return request_body(prompt, self._name, self._features(prompt, rung), self._params)
+            features = self._features(prompt, rung)
+            outcome = await self._send(transport, permit, request_body(prompt, self._name, features, self._params))
+            limits = transport.gate.limits
+            if isinstance(outcome, Reply):
+                read, written = outcome.meta.prompt_tokens, outcome.meta.reply_tokens
+                limits.succeeded(permit, None if read is None else read + (written or 0))
+                self._succeeded(prompt, features, rung)
+            elif outcome.overloaded:
+                limits.overloaded(permit, outcome.wait_s)
+            return rung, outcome
+        finally:
+            transport.gate.leave()
 
+    async def _send(self, transport: Transport, permit: Permit, body: bytes) -> Reply | Failure:
         try:
             response = await transport.post(body)
-        except (Unreachable, Broken) as error:
-            return rung, Failure(str(error), status=-1 if isinstance(error, Unreachable) else 0)
+        except Unreachable as error:
+            return Failure(str(error), status=_UNREACHABLE)
+        except Broken as error:
+            return Failure(str(error), overloaded=isinstance(error, TooSlow))
+        transport.gate.limits.heard(permit, *read_quotas(response.headers))
         outcome = read_response(response.status, response.headers, response.body)
         if isinstance(outcome, Reply):
-            outcome = Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
-        return rung, outcome
+            return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
+        return outcome
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
         features = self._ladder[rung]
@@ -137,7 +160,7 @@ class Asker:
         safe = " Every reply so far is kept." if ledger else ""
         if failure.no_credit:
             raise TeacherError(f"{where} The account has no credit left.{safe}")
-        if failure.status == -1:
+        if failure.status == _UNREACHABLE:
             never = self._last_success_s is None
             enough = min(_TRIES_AT_FIRST, self._max_tries) if never else self._max_tries
             if tries >= enough and (self._last_success_s or 0.0) < first_s:
@@ -165,10 +188,3 @@ class Asker:
                     f"{where} The first {_REFUSALS_AT_FIRST} prompts were refused and none was answered, so it is"
                     " hardly the texts. Look at `extra` and the model's other settings; the server's log says more."
                 )
-
-
-def _pause_s(tries: int, wait_s: float | None) -> float:
-    """Exponential backoff with jitter, so that those who failed together do not come back together; or what the server
-    asked for, and a little more."""
-    backoff_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
-    return backoff_s if wait_s is None else wait_s + random.uniform(0.0, min(wait_s, _FIRST_PAUSE_S))

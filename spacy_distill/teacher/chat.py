@@ -6,24 +6,27 @@ import os
 import re
 import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Dict, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, TeacherError
 from .asking import Asker
 from .base import Request, TeacherModel
 from .completions import Structured
+from .limits import Limits
 from .transport import Transport, is_loopback
 from .types import Reply
 
 logger = logging.getLogger("spacy_distill")
 
 _STOPPING_S = 10.0
+_HAND_OVER_S = 0.005
 
-_Arrival = Union[Tuple[Request, Reply], BaseException]
+_Answers = List[Tuple[Request, Reply]]
 
 
 class Chat(TeacherModel):
@@ -45,7 +48,9 @@ class Chat(TeacherModel):
     logprobs (bool): Ask for the tokens' log-probabilities, from which a reply gets its confidence. A server that
         refuses is not asked again.
     extra (Optional[Dict[str, Any]]): Further fields of the request, as the endpoint documents them.
-    max_in_flight (int): Requests at a time.
+    max_in_flight (int): Requests at a time, at most. There are fewer while the server is overloaded.
+    requests_per_minute (Optional[float]): How many the endpoint allows. None: what it says itself in its responses.
+    tokens_per_minute (Optional[float]): The same for tokens, of prompts and replies together.
     timeout_s (float): For one try, from the first byte sent to the last received.
     max_tries (int): Tries for one prompt.
     context_length (Optional[int]): The model's window in tokens. With it spaCy-llm's own tasks cut long docs up.
@@ -66,6 +71,8 @@ class Chat(TeacherModel):
         logprobs: bool = True,
         extra: Optional[Dict[str, Any]] = None,
         max_in_flight: int = 32,
+        requests_per_minute: Optional[float] = None,
+        tokens_per_minute: Optional[float] = None,
         timeout_s: float = 120.0,
         max_tries: int = 6,
         context_length: Optional[int] = None,
@@ -74,8 +81,15 @@ class Chat(TeacherModel):
         super().__init__(ledger)
         _check_endpoint(endpoint)
         check_key_env(key_env)
-        for setting, value in (("max_in_flight", max_in_flight), ("timeout_s", timeout_s), ("max_tries", max_tries)):
-            if value <= 0:
+        more_than_nothing = {
+            "max_in_flight": max_in_flight,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "timeout_s": timeout_s,
+            "max_tries": max_tries,
+        }
+        for setting, value in more_than_nothing.items():
+            if value is not None and value <= 0:
                 raise ConfigError(f"Chat: {setting} is {value}; expected more than 0.")
         self._name = name
         self._endpoint = endpoint.rstrip("/").removesuffix("/chat/completions")
@@ -90,6 +104,8 @@ class Chat(TeacherModel):
         self.context_length = context_length
         self._key_env = key_env
         self._max_in_flight = max_in_flight
+        self._requests_per_minute = requests_per_minute
+        self._tokens_per_minute = tokens_per_minute
         self._timeout_s = timeout_s
         self._asker = Asker(self._name, self._endpoint, self._params, key_env=key_env, max_tries=max_tries)
         self._transport: Optional[Transport] = None
@@ -118,7 +134,12 @@ class Chat(TeacherModel):
         if self._transport is None or self._transport.pid != os.getpid():
             headers = {"Content-Type": "application/json", **self._authorization()}
             url = f"{self._endpoint}/chat/completions"
-            transport = Transport(url, headers, connections=self._max_in_flight, timeout_s=self._timeout_s)
+            limits = Limits(
+                self._max_in_flight,
+                requests_per_minute=self._requests_per_minute,
+                tokens_per_minute=self._tokens_per_minute,
+            )
+            transport = Transport(url, headers, limits=limits, timeout_s=self._timeout_s)
             weakref.finalize(self, transport.close)
             self._transport = transport
         return self._transport
@@ -140,11 +161,11 @@ class Chat(TeacherModel):
 
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         transport = self._open()
-        arrived: SimpleQueue[_Arrival] = SimpleQueue()
+        arrivals = _Arrivals(transport, self._keep_all, max(1, self._max_in_flight // 4))
         tasks: Set[asyncio.Task[None]] = set()
 
         def start(request: Request) -> None:
-            task = asyncio.ensure_future(self._deliver(transport, request, arrived))
+            task = asyncio.ensure_future(self._deliver(transport, request, arrivals))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
@@ -166,25 +187,26 @@ class Chat(TeacherModel):
                         transport.call(partial(start, request))
                 if taken == asked:
                     return
-                arrival = arrived.get()
-                taken += 1
-                if isinstance(arrival, BaseException):
-                    raise arrival
-                yield arrival
+                for answer in arrivals.get():
+                    taken += 1
+                    yield answer
         finally:
             if taken < asked:
                 transport.run(_cancel(tasks), _STOPPING_S)
 
-    async def _deliver(self, transport: Transport, request: Request, arrived: "SimpleQueue[_Arrival]") -> None:
-        """Answer one request, commit the reply, and hand it over. Runs in the transport's thread."""
+    async def _deliver(self, transport: Transport, request: Request, arrivals: "_Arrivals") -> None:
+        """Answer one request. Runs in the transport's thread."""
         try:
-            reply = await self._asker.answer(transport, request.prompt, self.ledger)
-            arrived.put((request, self._keep(request, reply)))
+            arrivals.add(request, await self._asker.answer(transport, request, self.ledger))
         except asyncio.CancelledError:
-            arrived.put(self._closed())
+            arrivals.fail(self._closed())
             raise
         except Exception as error:
-            arrived.put(error)
+            arrivals.fail(error)
+
+    def _keep_all(self, answers: _Answers) -> _Answers:
+        with self.ledger.together() if self.ledger is not None else nullcontext():
+            return [(request, self._keep(request, reply)) for request, reply in answers]
 
     def _closed(self) -> TeacherError:
         return TeacherError(f"{self._endpoint}: closed before every prompt was answered.")
@@ -210,11 +232,69 @@ def check_key_env(name: Optional[str]) -> None:
         )
 
 
+class _Arrivals:
+    """Replies on their way from the transport's thread to the caller's.
+
+    Those that arrive in one turn of the event loop are committed together, at its end: not one waits for a commit that
+    is not its own. Then they are handed over in handfuls, because to wake a thread costs as much as to send a request.
+
+    transport (Transport): In whose thread replies are added.
+    keep (Callable): Commits replies to the ledger.
+    handful (int): So many are handed over at once; fewer if no more come soon.
+    """
+
+    def __init__(self, transport: Transport, keep: Callable[[_Answers], _Answers], handful: int) -> None:
+        self._transport = transport
+        self._keep = keep
+        self._handful = handful
+        self._new: _Answers = []
+        self._kept: _Answers = []
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._queue: SimpleQueue[Union[_Answers, Exception]] = SimpleQueue()
+
+    def get(self) -> _Answers:
+        """In the caller's thread: wait for replies. RAISES (Exception): What stopped the run."""
+        arrival = self._queue.get()
+        if isinstance(arrival, Exception):
+            raise arrival
+        return arrival
+
+    def add(self, request: Request, reply: Reply) -> None:
+        """In the transport's thread: a reply has arrived."""
+        if not self._new:
+            asyncio.get_running_loop().call_soon(self._commit)
+        self._new.append((request, reply))
+
+    def fail(self, error: Exception) -> None:
+        """In the transport's thread: no further reply can be had."""
+        self._queue.put(error)
+
+    def _commit(self) -> None:
+        new, self._new = self._new, []
+        try:
+            self._kept += self._keep(new)
+        except Exception as error:
+            self.fail(error)
+        else:
+            if len(self._kept) >= self._handful or not self._transport.gate.limits.in_flight:
+                self._hand_over()
+            elif self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(_HAND_OVER_S, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        kept, self._kept = self._kept, []
+        self._queue.put(kept)
+
+
 async def _cancel(tasks: Set["asyncio.Task[None]"]) -> None:
     pending = list(tasks)
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
+    await asyncio.sleep(0)  # What had arrived before is committed first.
 
 
 make_chat = Chat

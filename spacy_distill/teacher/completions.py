@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
+from .limits import Quota
 from .types import Prompt, Reply, ReplyMeta
 
 Structured = Literal["json_schema", "json_object", "none"]
@@ -23,6 +26,7 @@ Structured = Literal["json_schema", "json_object", "none"]
 _WORTH_RETRYING = {408, 409, 425, 429}
 _FILTERED = ("content_filter", "content_policy_violation")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+_OVERLOADED = {429, 503, 529}
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
 _UTF8 = codecs.getincrementaldecoder("utf-8")
 _TOO_LONG = re.compile(
@@ -30,6 +34,9 @@ _TOO_LONG = re.compile(
 )
 """What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, LM
 Studio)."""
+_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 
 class Features(NamedTuple):
@@ -55,6 +62,7 @@ class Failure:
     status (int): The HTTP status; 0 if there was none.
     retry (bool): Asking again may help.
     wait_s (Optional[float]): How long the server asked to be left alone, in seconds.
+    overloaded (bool): The server has too much to do, whoever asks.
     no_credit (bool): The account is empty: no text can be answered.
     too_long (bool): The prompt does not fit the model's context: asking in another way does not help.
     """
@@ -63,6 +71,7 @@ class Failure:
     status: int = 0
     retry: bool = True
     wait_s: float | None = None
+    overloaded: bool = False
     no_credit: bool = False
     too_long: bool = False
 
@@ -123,7 +132,9 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
     if 400 <= status < 500 and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
         return Failure(f"{reason}: longer than the model's context", status, retry=False, too_long=True)
     retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
-    return Failure(reason, status, retry, retry_after_s(headers), no_credit)
+    wait_s = retry_after_s(headers)
+    overloaded = retry and (status in _OVERLOADED or wait_s is not None)
+    return Failure(reason, status, retry, wait_s, overloaded, no_credit)
 
 
 def _code(error: Any) -> str:
@@ -178,12 +189,12 @@ def _tokens(logprobs: Any) -> list[tuple[str, float]] | None:
         return None
     if decoder.getstate()[0]:
         tokens.append((text + decoder.decode(b"", final=True), logprob))
-    return tokens or None
+    return tokens if tokens and all(math.isfinite(logprob) for _, logprob in tokens) else None
 
 
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name)
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _whole(text: str) -> str:
@@ -206,4 +217,40 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(wait or "").timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def read_quotas(headers: Mapping[str, str]) -> tuple[Quota | None, Quota | None]:
+    """Read what a server says is left of its limits, in OpenAI's words (`x-ratelimit-remaining-requests: 59`,
+    `x-ratelimit-reset-requests: 6m0s`) or Anthropic's (`anthropic-ratelimit-requests-remaining: 59`,
+    `anthropic-ratelimit-requests-reset: 2026-01-01T00:00:00Z`).
+
+    RETURNS (Tuple[Optional[Quota], Optional[Quota]]): For requests and for tokens; None if it does not say, or not in
+        a form we know.
+    """
+    return _quota(headers, "requests"), _quota(headers, "tokens")
+
+
+def _quota(headers: Mapping[str, str], what: str) -> Quota | None:
+    remaining = headers.get(f"x-ratelimit-remaining-{what}")
+    if remaining is not None:
+        reset = headers.get(f"x-ratelimit-reset-{what}", "")
+    else:
+        remaining = headers.get(f"anthropic-ratelimit-{what}-remaining")
+        if remaining is None:
+            return None
+        reset = headers.get(f"anthropic-ratelimit-{what}-reset", "")
+    reset_s = _reset_s(reset)
+    return Quota(float(remaining), reset_s) if remaining.isdecimal() and reset_s is not None else None
+
+
+def _reset_s(reset: str) -> float | None:
+    """Seconds from "6m0s", "120ms", "1.5" or a date as in RFC 3339."""
+    if _DURATION.fullmatch(reset):
+        return sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(reset))
+    try:
+        if reset.replace(".", "", 1).isdecimal():
+            return float(reset)
+        return max(0.0, datetime.fromisoformat(reset.replace("Z", "+00:00")).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None

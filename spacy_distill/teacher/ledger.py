@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,19 @@ class Ledger:
                 row,
             )
         return reply
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit all that is put within at once, when it ends: far cheaper than one by one."""
+        with self._lock:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._frames.clear()
+                self.connection.execute("ROLLBACK")
+                raise
 
     def has_reply(self, model: str, params: dict[str, Any]) -> bool:
         """RETURNS (bool): Whether a model with these parameters ever gave a reply."""

@@ -15,6 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
+
+from .limits import Gate, Limits
 
 _CLOSING_S = 5.0
 _CONNECTING_S = 15.0
@@ -26,6 +29,10 @@ class Unreachable(Exception):
 
 class Broken(Exception):
     """A connection that broke, or took too long, before the response was whole. The message says which."""
+
+
+class TooSlow(Broken):
+    """No whole response in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +73,15 @@ class Transport:
 
     url (str): Where every request goes.
     headers (Mapping[str, str]): Sent with every request.
-    connections (int): How many at a time, at most.
+    limits (Limits): How many at a time, and when.
     timeout_s (float): For one request, from the first byte sent to the last received.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int, timeout_s: float) -> None:
-        self.url = url
+    def __init__(self, url: str, headers: Mapping[str, str], *, limits: Limits, timeout_s: float) -> None:
+        self.gate = Gate(limits)
         self.pid = os.getpid()
+        self._url = URL(url)
         self._headers = dict(headers)
-        self._connections = connections
-        self._free = asyncio.Semaphore(connections)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECTING_S)
         self._session: aiohttp.ClientSession | None = None
         self._inbox: deque[Callable[[], object]] = deque()
@@ -115,24 +121,21 @@ class Transport:
             return
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
 
-    async def post(self, body: Callable[[], bytes]) -> Response:
-        """Send a JSON body as soon as a connection is free. To be awaited in the loop's thread.
+    async def post(self, body: bytes) -> Response:
+        """Send a JSON body. To be awaited in the loop's thread, between `gate.enter` and `gate.leave`.
 
-        body (Callable[[], bytes]): Makes the body, at the moment when it can be sent.
         RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
-        RAISES (Unreachable, Broken): There is no whole response.
+        RAISES (Unreachable, TooSlow, Broken): There is no whole response.
         """
         try:
-            async with self._free:
-                start_s = time.perf_counter()
-                async with self._opened().post(self.url, data=body(), allow_redirects=False) as response:
-                    content = await response.read()
-                latency_s = round(time.perf_counter() - start_s, 4)
-            return Response(response.status, response.headers, content, latency_s)
+            start_s = time.perf_counter()
+            async with self._opened().post(self._url, data=body, allow_redirects=False) as response:
+                content = await response.read()
+            return Response(response.status, response.headers, content, round(time.perf_counter() - start_s, 4))
         except aiohttp.ConnectionTimeoutError:
             raise Unreachable(f"no connection within {_CONNECTING_S:g} s") from None
         except asyncio.TimeoutError:
-            raise Broken(f"no whole response within {self._timeout.total:g} s") from None
+            raise TooSlow(f"no whole response within {self._timeout.total:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"no connection ({_reason(error)})") from None
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -141,11 +144,11 @@ class Transport:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=aiohttp.TCPConnector(limit=self.gate.limits.max_in_flight),
                 headers=self._headers,
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=proxy_for(self.url),
+                proxy=proxy_for(str(self._url)),
             )
         return self._session
 

@@ -1,6 +1,7 @@
 """A real HTTP server on loopback that behaves like an OpenAI-compatible endpoint, and misbehaves on request.
 
-As a script it serves until killed, and prints its port: `python tests/integration/chat_server.py --latency-s 0.1`.
+As a script it answers everything the same after a given time, at as little cost as can be, until it is killed; its
+first line of output holds its port: `python tests/integration/chat_server.py --latency-s 0.1`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import socket
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +71,40 @@ def last_word(prompt: str) -> str:
     return (prompt.split() or [""])[-1].lower()
 
 
+PASSING = {
+    "429": Answer(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+    "429 with Retry-After": Answer(429, b"busy", {"Retry-After": "0"}),
+    "408": Answer(408, b""),
+    "500": Answer(500, b"oops"),
+    "502": Answer(502, b"<html>bad gateway</html>"),
+    "503": Answer(503, {"error": {"message": "overloaded"}}),
+    "no answer": Answer(hang=True),
+    "connection reset": Answer(reset=True),
+    "connection cut in mid-body": Answer(200, completion("x" * 500), cut=True),
+    "half a JSON": Answer(200, json.dumps(completion("x")).encode()[:40]),
+    "no choices": Answer(200, {**completion("x"), "choices": []}),
+    "no content": Answer(200, completion(None)),
+    "200 with an error": Answer(200, {"error": {"message": "upstream died", "code": 502}}),
+}
+"""Faults that asking again may mend."""
+
+LASTING = {
+    "refusal": Answer(200, completion(None, refusal="I cannot.")),
+    "finish_reason: length": Answer(200, completion("half an ans", finish="length")),
+    "content filter": Answer(200, completion("", finish="content_filter")),
+    "content filter, 400": Answer(400, {"error": {"message": "filtered", "code": "content_filter"}}),
+    "context length": Answer(400, {"error": {"message": "too long", "code": "context_length_exceeded"}}),
+}
+"""Faults that asking again will not mend."""
+
+
+def thirty_percent(seen: Seen) -> Answer | None:
+    """Three requests in ten meet with a fault, of all that there are; the same request always with the same."""
+    faults = [*PASSING.values(), *LASTING.values()]
+    draw = zlib.crc32(f"{seen.prompt} {seen.nth}".encode())
+    return faults[draw // 10 % len(faults)] if draw % 10 < 3 else None
+
+
 class ChatServer:
     """The server, in a thread of its own.
 
@@ -77,6 +114,7 @@ class ChatServer:
     seen (List[Seen]): Every request that arrived.
     answered (int): Good answers that were handed to the network.
     most_in_flight (int): The most requests there ever were at a time.
+    connected (int): Connections that were ever opened.
     """
 
     def __init__(self, latency_s: float = 0.0, behave: Callable[[Seen], Answer | None] | None = None) -> None:
@@ -86,6 +124,7 @@ class ChatServer:
         self.seen: list[Seen] = []
         self.answered = 0
         self.most_in_flight = 0
+        self.connected = 0
         self._in_flight = 0
         self._times: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
@@ -153,6 +192,7 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.server._connections.add(self)
+        self.server.connected += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server._connections.discard(self)
@@ -195,21 +235,39 @@ class _Connection(asyncio.Protocol):
         self.server.answered += answer.status == 200
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--latency-s", type=float, default=0.1)
-    server = ChatServer(parser.parse_args().latency_s)
-    server.seen = _Nothing()
-    print(json.dumps({"port": server.port}), flush=True)
-    server._thread.join()
+class _Constant(asyncio.Protocol):
+    """One connection of a server that must not be what is measured: it reads no more of a request than its length, and
+    says the same to all, so many seconds after the request has arrived."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, latency_s: float) -> None:
+        self.latency_s = latency_s
+        self.buffer = b""
+        body = json.dumps(completion("ham")).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.response = head.encode() + body
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, end, body = self.buffer.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if end and length and len(body) >= int(length[1]):
+            self.buffer = b""
+            asyncio.get_running_loop().call_later(self.latency_s, self.transport.write, self.response)
 
 
-class _Nothing(list[Seen]):
-    """A long-running server keeps no requests."""
-
-    def append(self, seen: Seen) -> None:
-        pass
+async def serve(latency_s: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Constant(latency_s), "127.0.0.1", 0)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--latency-s", type=float, default=0.1)
+    asyncio.run(serve(parser.parse_args().latency_s))

@@ -93,6 +93,7 @@ def test_many_in_flight_and_never_too_many(make_chat: MakeChat, server: ChatServ
     server.latency_s = 0.05
     ask(make_chat(max_in_flight=8), prompts(80))
     assert server.most_in_flight == 8
+    assert server.connected == 8  # They are kept alive.
 
 
 def test_no_reply_waits_for_a_slow_one(make_chat: MakeChat, server: ChatServer) -> None:
@@ -315,7 +316,16 @@ def test_an_endpoint_that_cannot_be_is_refused_at_once(endpoint: str) -> None:
     assert "sk-secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", [{"max_in_flight": 0}, {"timeout_s": 0.0}, {"max_tries": -1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_in_flight": 0},
+        {"timeout_s": 0.0},
+        {"max_tries": -1},
+        {"requests_per_minute": 0},
+        {"tokens_per_minute": -1},
+    ],
+)
 def test_limits_are_more_than_nothing(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         Chat("m", "http://127.0.0.1:9/v1", **settings)

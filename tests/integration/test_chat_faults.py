@@ -1,6 +1,5 @@
 """`Chat` when things go wrong: every failure is one prompt's failure, and nothing that was paid is lost."""
 
-import json
 import logging
 import os
 import signal
@@ -9,40 +8,24 @@ import sqlite3
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import Answer, ChatServer, Seen, completion
+from chat_server import LASTING, PASSING, Answer, ChatServer, Seen, completion, thirty_percent
 from test_chat import MakeChat, ask, prompts
 
 from spacy_distill.errors import TeacherError
-from spacy_distill.teacher import asking
+from spacy_distill.teacher import limits
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt
 
-PASSING = {
-    "429": Answer(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
-    "429 with Retry-After": Answer(429, b"busy", {"Retry-After": "0"}),
-    "408": Answer(408, b""),
-    "500": Answer(500, b"oops"),
-    "503": Answer(503, {"error": {"message": "overloaded"}}),
-    "no answer": Answer(hang=True),
-    "connection reset": Answer(reset=True),
-    "connection cut in mid-body": Answer(200, completion("x" * 500), cut=True),
-    "half a JSON": Answer(200, json.dumps(completion("x")).encode()[:40]),
-    "no choices": Answer(200, {**completion("x"), "choices": []}),
-    "no content": Answer(200, completion(None)),
-    "200 with an error": Answer(200, {"error": {"message": "upstream died", "code": 502}}),
-}
-
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(limits, "_FIRST_PAUSE_S", 0.02)
 
 
 def once(fault: Answer) -> Callable[[Seen], Answer | None]:
@@ -126,15 +109,6 @@ def test_a_server_that_asks_to_come_back_tomorrow_is_not_waited_for(make_chat: M
     replies = ask(make_chat(), prompts(2))
     assert time.perf_counter() - start < 5
     assert replies[1].meta.error == "HTTP 429, asks to wait 86400 s"
-
-
-def test_pauses_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_FIRST_PAUSE_S", 0.5)
-    for tries, low, high in ((1, 0.25, 0.5), (2, 0.5, 1.0), (4, 2.0, 4.0), (50, 15.0, 30.0)):
-        pauses = {asking._pause_s(tries, None) for _ in range(50)}
-        assert len(pauses) > 40
-        assert low <= min(pauses) <= max(pauses) <= high
-    assert 7.0 <= asking._pause_s(1, 7.0) <= 7.5
 
 
 @pytest.mark.parametrize(
@@ -238,22 +212,108 @@ def test_a_server_that_dies_in_mid_run_stops_the_run(tmp_path: Path) -> None:
 def test_thirty_percent_faults_and_every_text_accounted_for(
     make_chat: MakeChat, server: ChatServer, tmp_path: Path
 ) -> None:
-    faults = list(PASSING.values())
-    texts = 300
+    texts = 400
+    met: dict[str, list[Answer]] = {}
 
     def behave(seen: Seen) -> Answer | None:
-        draw = zlib.crc32(f"{seen.prompt} {seen.nth}".encode())
-        return faults[draw % len(faults)] if draw % 10 < 3 else None
+        answer = thirty_percent(seen)
+        met.setdefault(seen.prompt, []).append(answer or Answer())
+        return answer
 
     server.behave = behave
-    chat = make_chat(timeout_s=0.4, max_in_flight=32, ledger=tmp_path / "ledger.sqlite")
-    replies = ask(chat, prompts(texts))
+    ledger = tmp_path / "ledger.sqlite"
+    asked = prompts(texts)
+    replies = ask(make_chat(timeout_s=0.4, max_in_flight=32, max_tries=12, ledger=ledger, logprobs=False), asked)
+    lasting = list(LASTING.values())
+    for number, (prompt, reply) in enumerate(zip(asked, replies, strict=True)):
+        *before, last = met[prompt]
+        assert all(answer in PASSING.values() for answer in before)  # Nothing was asked again after it was paid.
+        if last == Answer():
+            assert (reply, reply.meta.status) == (f"w{number}", "ok")
+        else:
+            expected = ["refused", "truncated", "refused", "refused", "error"][lasting.index(last)]
+            assert reply.meta.status == expected
+    assert {id(answer) for answers in met.values() for answer in answers} >= {id(f) for f in PASSING.values()}
+    counts = Ledger(ledger).counts()
+    assert sum(counts.values()) == texts
+    assert set(counts) == {"ok", "refused", "truncated", "error"}
+    met.clear()
+    server.behave = lambda seen: met.setdefault(seen.prompt, []).append(Answer())
+    again = ask(make_chat(ledger=ledger, logprobs=False), asked)
+    assert len(met) == counts["error"]
+    assert all(new == old for new, old in zip(again, replies, strict=True) if old.meta.status != "error")
+
+
+def test_a_429_is_a_pause_for_all(make_chat: MakeChat, server: ChatServer) -> None:
+    refused_s: list[float] = []
+
+    def behave(seen: Seen) -> Answer | None:
+        if len(server.seen) == 40:
+            refused_s.append(seen.time_s)
+            return Answer(429, b"", {"Retry-After": "1"})
+        return None
+
+    server.behave = behave
+    server.latency_s = 0.05
+    assert ask(make_chat(max_in_flight=8), prompts(120)) == [f"w{number}" for number in range(120)]
+    assert len(server.seen) == 121
+    (at_s,) = refused_s
+    told_s = at_s + server.latency_s
+    assert not [seen for seen in server.seen if told_s + 0.1 < seen.time_s < told_s + 0.95]
+    assert [seen for seen in server.seen if seen.time_s > told_s + 0.95]
+
+
+def test_as_many_at_a_time_as_the_server_takes(make_chat: MakeChat, server: ChatServer) -> None:
+    server.latency_s = 0.02
+    server.behave = lambda seen: Answer(429, b"", {"Retry-After": "0"}) if server._in_flight > 4 else None
+    replies = ask(make_chat(max_in_flight=32, max_tries=50), prompts(400))
     assert all(reply.meta.status == "ok" for reply in replies)
-    assert replies == [f"w{number}" for number in range(texts)]
-    assert len(server.seen) > 1.2 * texts
-    assert server.answered >= texts
-    assert chat.ledger is not None
-    assert chat.ledger.counts() == {"ok": texts}
+    assert len(server.seen) < 1.5 * 400
+
+
+def test_what_the_server_says_is_left_is_not_exceeded(make_chat: MakeChat, server: ChatServer) -> None:
+    window_s, limit = 0.5, 10
+    times_s: list[float] = []
+
+    def behave(seen: Seen) -> Answer:
+        recent = [time_s for time_s in times_s if seen.time_s - time_s < window_s]
+        if len(recent) >= limit:
+            return Answer(429, b"", {"Retry-After": "1"})
+        times_s.append(seen.time_s)
+        headers = {
+            "x-ratelimit-remaining-requests": str(limit - 1 - len(recent)),
+            "x-ratelimit-reset-requests": "500ms",
+        }
+        return Answer(200, completion(seen.prompt.split()[-1]), headers)
+
+    server.behave = behave
+    assert ask(make_chat(max_in_flight=4, logprobs=False), prompts(40)) == [f"w{number}" for number in range(40)]
+    assert len(server.seen) == 40  # Not one 429.
+
+
+def test_no_more_a_minute_than_the_user_allows(make_chat: MakeChat, server: ChatServer) -> None:
+    ask(make_chat(requests_per_minute=600), prompts(11))
+    times_s = [seen.time_s for seen in server.seen]
+    assert times_s[-1] - times_s[0] >= 0.9
+    server.seen.clear()
+    ask(make_chat(tokens_per_minute=24 * 600), prompts(11))  # Every reply tells of 24 tokens.
+    times_s = [seen.time_s for seen in server.seen]
+    assert times_s[-1] - times_s[2] >= 0.6
+
+
+def test_what_another_process_paid_meanwhile_is_not_asked(
+    make_chat: MakeChat, server: ChatServer, tmp_path: Path
+) -> None:
+    """Two at a time on one ledger, each from its own end: they meet in the middle."""
+    server.latency_s = 0.02
+    ledger = tmp_path / "ledger.sqlite"
+    asked = prompts(200)
+    one, other = make_chat(ledger=ledger, max_in_flight=4), make_chat(ledger=ledger, max_in_flight=4)
+    first, second = one.stream(asked), other.stream(asked[::-1])
+    taken = [next(stream)[1] for _ in range(200) for stream in (first, second)]
+    assert sorted(taken) == sorted([f"w{number}" for number in range(200)] * 2)
+    assert len(server.seen) <= 200 + 2 * 4
+    assert any(reply.meta.from_ledger for reply in taken)
 
 
 def test_a_key_and_a_document_are_nowhere_to_be_found(

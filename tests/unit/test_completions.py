@@ -1,5 +1,6 @@
 import json
 import time
+from datetime import datetime, timezone
 from email.utils import formatdate
 from typing import Any
 
@@ -9,6 +10,7 @@ from spacy_distill.teacher.completions import (
     Failure,
     Features,
     ladder,
+    read_quotas,
     read_response,
     request_body,
     retry_after_s,
@@ -222,3 +224,72 @@ def test_retry_after_in_every_form() -> None:
     assert retry_after_s({"Retry-After": "soon"}) is None
     assert retry_after_s({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) == pytest.approx(30, abs=2)
     assert retry_after_s({"Retry-After": formatdate(time.time() - 30, usegmt=True)}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reset", "expected_s"),
+    [
+        ("6m0s", 360.0),
+        ("120ms", 0.12),
+        ("1h2m3.5s", 3723.5),
+        ("1d", 86400.0),
+        ("250us", 0.00025),
+        ("7.66s", 7.66),
+        ("12", 12.0),
+        ("0.5", 0.5),
+        ("0s", 0.0),
+        ("soon", None),
+        ("", None),
+        ("-5s", None),
+        ("5s ago", None),
+        ("1" * 5000 + "x", None),
+    ],
+)
+def test_what_is_left_in_openais_words(reset: str, expected_s: float | None) -> None:
+    headers = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": reset}
+    requests, tokens = read_quotas(headers)
+    assert tokens is None
+    assert requests == (None if expected_s is None else (59.0, pytest.approx(expected_s)))
+
+
+def test_what_is_left_in_anthropics_words() -> None:
+    soon = datetime.fromtimestamp(time.time() + 30, timezone.utc).isoformat(timespec="seconds")
+    headers = {
+        "anthropic-ratelimit-requests-remaining": "0",
+        "anthropic-ratelimit-requests-reset": "2020-01-01T00:00:00Z",
+        "anthropic-ratelimit-tokens-remaining": "80000",
+        "anthropic-ratelimit-tokens-reset": soon.replace("+00:00", "Z"),
+    }
+    assert read_quotas(headers) == ((0.0, 0.0), (80000.0, pytest.approx(30, abs=2)))
+
+
+@pytest.mark.parametrize("remaining", ["-1", "many", "", "1e9", "nan", None])
+def test_what_is_left_in_no_form_we_know(remaining: str | None) -> None:
+    headers = {"x-ratelimit-reset-tokens": "1s"} | ({"x-ratelimit-remaining-tokens": remaining} if remaining else {})
+    assert read_quotas(headers) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "overloaded"),
+    [
+        (429, {}, True),
+        (503, {}, True),
+        (529, {}, True),
+        (500, {}, False),
+        (500, {"Retry-After": "3"}, True),
+        (400, {"Retry-After": "3"}, False),
+    ],
+)
+def test_overload_is_told_from_other_failures(status: int, headers: dict[str, str], overloaded: bool) -> None:
+    failure = read_response(status, headers, b"{}")
+    assert isinstance(failure, Failure)
+    assert failure.overloaded is overloaded
+
+
+@pytest.mark.parametrize("logprob", ["NaN", "-Infinity", "1e999", '"x"', "null"])
+def test_log_probabilities_that_are_no_numbers_are_none(logprob: str) -> None:
+    body = '{"choices": [{"message": {"content": "ab"}, "logprobs": {"content": [{"token": "a", "logprob": X}]}}]}'
+    reply = respond(body.replace("X", logprob).encode())
+    assert reply == "ab"
+    assert isinstance(reply, Reply)
+    assert reply.meta.tokens is None
