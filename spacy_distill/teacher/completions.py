@@ -129,7 +129,7 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
         return Reply("", ReplyMeta(status="refused"))
     no_credit = code in _NO_CREDIT or status == 402
     said = [error.get(name) for name in ("code", "type", "message")] if isinstance(error, dict) else [error]
-    if 400 <= status < 500 and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
+    if status in (400, 413, 422) and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
         return Failure(f"{reason}: longer than the model's context", status, retry=False, too_long=True)
     retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
     wait_s = retry_after_s(headers)
