@@ -21,6 +21,9 @@ logger = logging.getLogger("spacy_distill")
 
 _UNREACHABLE = -1
 
+_WORTH_SAYING_S = 5.0
+"""A person who watches should know why nothing happens for so long."""
+
 _TRIES_AT_FIRST = 3
 """A server that was never reached is given up sooner than one that has gone away."""
 
@@ -114,7 +117,9 @@ class Asker:
                 limits.succeeded(permit, None if read is None else read + (written or 0))
                 self._succeeded(prompt, features, rung)
             elif outcome.overloaded:
-                limits.overloaded(permit, outcome.wait_s)
+                pause_s = limits.overloaded(permit, outcome.wait_s)
+                if pause_s >= _WORTH_SAYING_S:
+                    logger.warning("%s: %s. All requests wait for %.0f s.", self._endpoint, outcome.reason, pause_s)
             return rung, outcome
         finally:
             transport.gate.leave()

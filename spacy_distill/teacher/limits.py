@@ -180,7 +180,8 @@ class Limits:
 
         tokens (Optional[int]): What it took, prompt and reply, if the server says so.
         """
-        self._refused = 0
+        if permit.number > self._lowered_at:
+            self._refused = 0
         if self._window < self.max_in_flight:
             slow_start = self._window < self._threshold
             self._window = min(self.max_in_flight, self._window + (1.0 if slow_start else 1.0 / self._window))
@@ -189,12 +190,13 @@ class Limits:
             self._known_tokens += tokens
             self._tokens.correct(tokens - permit.tokens)
 
-    def overloaded(self, permit: Permit, wait_s: float | None) -> None:
+    def overloaded(self, permit: Permit, wait_s: float | None) -> float:
         """The server would not take it, or took too long: all wait, and fewer go at a time.
 
         Those that were on their way when it said so for the first time say nothing new.
 
         wait_s (Optional[float]): What the server asked for. None: a pause that grows from refusal to refusal.
+        RETURNS (float): Seconds of a pause that begins now; 0 if it began before.
         """
         first = permit.number > self._lowered_at
         if first:
@@ -207,6 +209,7 @@ class Limits:
         else:
             pause_s = backoff_s(self._refused) if first else 0.0
         self._paused_until_s = max(self._paused_until_s, self._clock() + pause_s)
+        return pause_s if first else 0.0
 
     def _estimate(self, chars: int) -> float:
         return chars * (self._known_tokens / self._known_chars if self._known_chars else _TOKENS_PER_CHAR)

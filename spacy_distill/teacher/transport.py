@@ -1,4 +1,7 @@
-"""HTTP from a thread of its own: an event loop and a session, for callers with or without a loop of their own."""
+"""HTTP from a thread of its own: an event loop and a session, for callers with or without a loop of their own.
+
+HTTP/1.1 with kept-alive connections, one for each request in flight. aiohttp has no HTTP/2.
+"""
 
 from __future__ import annotations
 

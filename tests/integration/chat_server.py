@@ -112,7 +112,7 @@ class ChatServer:
     behave (Optional[Callable]): What to do about a request; None, or an answer of None, is to answer it well.
     refuse (Set[str]): Fields of a request ("logprobs") or forms of `response_format` that get a 400.
     seen (List[Seen]): Every request that arrived.
-    answered (int): Good answers that were handed to the network.
+    delivered (List[Tuple[Seen, Answer]]): Requests with their responses that were handed to the network whole.
     most_in_flight (int): The most requests there ever were at a time.
     connected (int): Connections that were ever opened.
     """
@@ -122,10 +122,10 @@ class ChatServer:
         self.behave = behave
         self.refuse: set[str] = set()
         self.seen: list[Seen] = []
-        self.answered = 0
+        self.delivered: list[tuple[Seen, Answer]] = []
         self.most_in_flight = 0
         self.connected = 0
-        self._in_flight = 0
+        self.in_flight = 0
         self._times: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
         self._connections: set[_Connection] = set()
@@ -159,15 +159,22 @@ class ChatServer:
     def prompts(self) -> list[str]:
         return [seen.prompt for seen in self.seen]
 
-    def receive(self, path: str, headers: Mapping[str, str], raw: bytes) -> Answer:
+    @property
+    def answered(self) -> int:
+        """RETURNS (int): How many were delivered with status 200."""
+        return sum(answer.status == 200 for _, answer in self.delivered)
+
+    def receive(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[Seen, Answer]:
+        """RETURNS (Tuple[Seen, Answer]): The request, and what is to be said to it."""
         body = json.loads(raw)
         prompt = str(body["messages"][-1]["content"])
         self._times[prompt] = self._times.get(prompt, 0) + 1
         seen = Seen(path, headers, body, self._times[prompt], time.monotonic())
         self.seen.append(seen)
         answer = self.behave(seen) if self.behave else None
-        if answer is not None:
-            return answer
+        return seen, answer or self._well(prompt, body)
+
+    def _well(self, prompt: str, body: Mapping[str, Any]) -> Answer:
         form = (body.get("response_format") or {}).get("type")
         refused = (
             form if form in self.refuse else "logprobs" if "logprobs" in body and "logprobs" in self.refuse else None
@@ -209,13 +216,13 @@ class _Connection(asyncio.Protocol):
             return
         raw, self.buffer = self.buffer[end + 4 : stop], self.buffer[stop:]
         server = self.server
-        server._in_flight += 1
-        server.most_in_flight = max(server.most_in_flight, server._in_flight)
-        answer = server.receive(first.split()[1], headers, raw)
-        server._loop.call_later(server.latency_s, self.send, answer)
+        server.in_flight += 1
+        server.most_in_flight = max(server.most_in_flight, server.in_flight)
+        seen, answer = server.receive(first.split()[1], headers, raw)
+        server._loop.call_later(server.latency_s, self.send, seen, answer)
 
-    def send(self, answer: Answer) -> None:
-        self.server._in_flight -= 1
+    def send(self, seen: Seen, answer: Answer) -> None:
+        self.server.in_flight -= 1
         if answer.hang or self.transport.is_closing():
             return
         if answer.reset:
@@ -232,7 +239,7 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
             return
         self.transport.write(whole)
-        self.server.answered += answer.status == 200
+        self.server.delivered.append((seen, answer))
 
 
 class _Constant(asyncio.Protocol):

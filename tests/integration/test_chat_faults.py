@@ -17,7 +17,7 @@ from chat_server import LASTING, PASSING, Answer, ChatServer, Seen, completion, 
 from test_chat import MakeChat, ask, prompts
 
 from spacy_distill.errors import TeacherError
-from spacy_distill.teacher import limits
+from spacy_distill.teacher import asking, limits
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt
@@ -244,7 +244,9 @@ def test_thirty_percent_faults_and_every_text_accounted_for(
     assert all(new == old for new, old in zip(again, replies, strict=True) if old.meta.status != "error")
 
 
-def test_a_429_is_a_pause_for_all(make_chat: MakeChat, server: ChatServer) -> None:
+def test_a_429_is_a_pause_for_all(
+    make_chat: MakeChat, server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     refused_s: list[float] = []
 
     def behave(seen: Seen) -> Answer | None:
@@ -255,8 +257,11 @@ def test_a_429_is_a_pause_for_all(make_chat: MakeChat, server: ChatServer) -> No
 
     server.behave = behave
     server.latency_s = 0.05
+    monkeypatch.setattr(asking, "_WORTH_SAYING_S", 0.9)
     assert ask(make_chat(max_in_flight=8), prompts(120)) == [f"w{number}" for number in range(120)]
     assert len(server.seen) == 121
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"{server.url}: HTTP 429. All requests wait for 1 s."
     (at_s,) = refused_s
     told_s = at_s + server.latency_s
     assert not [seen for seen in server.seen if told_s + 0.1 < seen.time_s < told_s + 0.95]
@@ -265,7 +270,7 @@ def test_a_429_is_a_pause_for_all(make_chat: MakeChat, server: ChatServer) -> No
 
 def test_as_many_at_a_time_as_the_server_takes(make_chat: MakeChat, server: ChatServer) -> None:
     server.latency_s = 0.02
-    server.behave = lambda seen: Answer(429, b"", {"Retry-After": "0"}) if server._in_flight > 4 else None
+    server.behave = lambda seen: Answer(429, b"", {"Retry-After": "0"}) if server.in_flight > 4 else None
     replies = ask(make_chat(max_in_flight=32, max_tries=50), prompts(400))
     assert all(reply.meta.status == "ok" for reply in replies)
     assert len(server.seen) < 1.5 * 400

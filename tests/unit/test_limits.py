@@ -98,6 +98,16 @@ def test_those_already_on_their_way_say_nothing_new(clock: Clock) -> None:
     assert limited.wait_s(1) == 0.5  # It has answered in between.
 
 
+def test_success_of_what_was_on_its_way_does_not_shorten_the_next_pause(clock: Clock) -> None:
+    limited = Limits(10, clock=clock)
+    early = send(limited, 5)
+    assert limited.overloaded(early[0], None) == 0.5
+    assert limited.overloaded(early[1], None) == 0.0  # The same pause.
+    succeed(limited, early[2:])
+    clock.now_s += 0.5
+    assert limited.overloaded(send(limited, 1)[0], None) == 1.0
+
+
 def test_success_raises_fast_up_to_what_an_overload_left_and_slowly_from_there(clock: Clock) -> None:
     limited = Limits(20, clock=clock)
     limited.overloaded(send(limited, 1)[0], 0.0)
