@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from confection import ConfigValidationError
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
@@ -45,6 +46,9 @@ def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
     """
     try:
         nlp = load_model_from_config(load_config(config), auto_fill=True)
+    except ConfigValidationError as error:  # It would show every value, and somebody may have put a key there.
+        brief = ConfigValidationError.from_error(error, show_config=False)
+        raise ConfigError(f"{config} does not load as a spaCy config. {str(brief).strip()}") from None
     except Exception as error:
         raise ConfigError(f"{config} does not load as a spaCy config. {str(error).strip()}") from error
     components = [component for _, component in nlp.pipeline if isinstance(component, LLMWrapper)]

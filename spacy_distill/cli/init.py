@@ -46,10 +46,12 @@ def init(
     import jinja2
 
     from ..errors import ConfigError, InputError
+    from ..teacher.chat import check_key_env
     from ..texts import check_labels, gold_annotations, read_texts
 
     if not model:
         raise ConfigError("Name the teacher's model with --model, for example --model llama3.1")
+    check_key_env(key_env)
     labels = check_labels(label)
     for name in (*labels, model, endpoint):
         if "${" in name:

@@ -78,7 +78,7 @@ class Asker:
             if isinstance(outcome, Reply):
                 return outcome
             features = self._features(prompt, rung)
-            if outcome.status in (400, 422) and features not in self._accepted:
+            if outcome.status in (400, 422) and not outcome.too_long and features not in self._accepted:
                 refusal = refusal or outcome
                 lower = self._lower(prompt, rung)
                 if lower is not None:
@@ -189,7 +189,7 @@ class Asker:
                 f"{where} Either `endpoint` is not the base URL (it usually ends in /v1), or there is no model"
                 f" {self._name!r} there."
             )
-        elif self._last_success_s is None and not failure.retry:
+        elif self._last_success_s is None and not failure.retry and not failure.too_long:
             self._refused += 1
             if self._refused < _REFUSALS_AT_FIRST:
                 return

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -86,6 +87,7 @@ class Chat(TeacherModel):
     ) -> None:
         super().__init__(ledger)
         _check_endpoint(endpoint)
+        check_key_env(key_env)
         more_than_nothing = {
             "max_in_flight": max_in_flight,
             "requests_per_minute": requests_per_minute,
@@ -275,6 +277,15 @@ def _check_endpoint(endpoint: str) -> None:
         raise ConfigError(
             "Chat: `endpoint` holds more than a base URL. A key belongs in the environment: name its variable in"
             " `key_env`."
+        )
+
+
+def check_key_env(name: Optional[str]) -> None:
+    """RAISES (ConfigError): This is no variable's name, but perhaps a key. It is not repeated."""
+    if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        raise ConfigError(
+            "Chat: `key_env` is the name of an environment variable, in capitals, such as OPENAI_API_KEY. The key"
+            " itself belongs in that variable, and in no config: take it out if it is there."
         )
 
 

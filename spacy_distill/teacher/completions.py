@@ -5,6 +5,7 @@ Pure functions. Nothing a server says reaches a failure's reason but a short cod
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -27,6 +28,12 @@ _FILTERED = ("content_filter", "content_policy_violation")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _OVERLOADED = {429, 503, 529}
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
+_UTF8 = codecs.getincrementaldecoder("utf-8")
+_TOO_LONG = re.compile(
+    r"context_(?:length|size)|(?:maximum|available|with|than the) context (?:length|size)", re.IGNORECASE
+)
+"""What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, LM
+Studio)."""
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
@@ -57,6 +64,7 @@ class Failure:
     wait_s (Optional[float]): How long the server asked to be left alone, in seconds.
     overloaded (bool): The server has too much to do, whoever asks.
     no_credit (bool): The account is empty: no text can be answered.
+    too_long (bool): The prompt does not fit the model's context: asking in another way does not help.
     """
 
     reason: str
@@ -65,6 +73,7 @@ class Failure:
     wait_s: float | None = None
     overloaded: bool = False
     no_credit: bool = False
+    too_long: bool = False
 
 
 def request_body(prompt: Prompt, model: str, features: Features, params: Mapping[str, Any]) -> bytes:
@@ -119,6 +128,9 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
     if code in _FILTERED:
         return Reply("", ReplyMeta(status="refused"))
     no_credit = code in _NO_CREDIT or status == 402
+    said = [error.get(name) for name in ("code", "type", "message")] if isinstance(error, dict) else [error]
+    if status in (400, 413, 422) and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
+        return Failure(f"{reason}: longer than the model's context", status, retry=False, too_long=True)
     retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
     wait_s = retry_after_s(headers)
     overloaded = retry and (status in _OVERLOADED or wait_s is not None)
@@ -160,11 +172,23 @@ def _reply(data: Mapping[str, Any]) -> Reply | Failure:
 
 
 def _tokens(logprobs: Any) -> list[tuple[str, float]] | None:
+    """A character may take several tokens, whose `token` is then no text: their `bytes` are put together."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    tokens: list[tuple[str, float]] = []
+    decoder = _UTF8("replace")
+    text, logprob = "", 0.0
     try:
-        tokens = [(_whole(item["token"]), float(item["logprob"])) for item in content or ()]
+        for item in content or ():
+            raw = item.get("bytes")
+            text += decoder.decode(_whole(item["token"]).encode() if raw is None else bytes(raw))
+            logprob += float(item["logprob"])
+            if not decoder.getstate()[0]:
+                tokens.append((text, logprob))
+                text, logprob = "", 0.0
     except (TypeError, KeyError, ValueError, AttributeError):
         return None
+    if decoder.getstate()[0]:
+        tokens.append((text + decoder.decode(b"", final=True), logprob))
     return tokens if tokens and all(math.isfinite(logprob) for _, logprob in tokens) else None
 
 

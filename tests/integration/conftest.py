@@ -1,8 +1,24 @@
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import ChatServer
+
+DEMO_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """The demo's language model, a GGUF file; not part of the repository."""
+    given = os.environ.get("SPACY_DISTILL_MODEL")
+    path = Path(given) if given else Path(__file__).parents[2] / "assets" / "model" / DEMO_MODEL
+    if path.is_dir():
+        path = path / DEMO_MODEL
+    if not path.is_file():
+        pytest.skip(f"{path} is absent: fetch it with `python -m demo.fetch model`, or set SPACY_DISTILL_MODEL")
+    return path
 
 
 @pytest.fixture

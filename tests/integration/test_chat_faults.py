@@ -147,10 +147,26 @@ def test_requests_that_are_refused_one_and_all_stop_the_run(make_chat: MakeChat,
     assert len(server.seen) <= 26  # Ten, and those that were at hand.
 
 
+def test_texts_too_long_for_the_model_are_asked_once_and_do_not_stop_the_run(
+    make_chat: MakeChat, server: ChatServer
+) -> None:
+    """However many come first: it is the texts, and asking without log-probabilities or a schema does not help."""
+    server.behave = lambda seen: (
+        None if seen.prompt.endswith("w14") else Answer(400, {"error": {"type": "exceed_context_size_error"}})
+    )
+    asked = [Prompt(f"Say: w{number}", schema={"type": "object", "properties": {"a": {}}}) for number in range(15)]
+    replies = ask(make_chat(max_in_flight=1), asked)
+    assert [reply.meta.status for reply in replies] == [*["error"] * 14, "ok"]
+    assert {reply.meta.error for reply in replies[:14]} == {
+        "HTTP 400 (exceed_context_size_error): longer than the model's context"
+    }
+    assert len(server.seen) == 15
+
+
 def test_a_rerun_of_nothing_but_refused_texts_goes_on(make_chat: MakeChat, server: ChatServer, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     ask(make_chat(ledger=ledger, logprobs=False), prompts(1))
-    server.behave = lambda seen: Answer(400, {"error": {"code": "context_length_exceeded"}})
+    server.behave = lambda seen: Answer(400, {"error": {"code": "invalid_prompt"}})
     replies = ask(make_chat(ledger=ledger, logprobs=False), prompts(30))
     assert [reply.meta.status for reply in replies] == ["ok"] + ["error"] * 29
 

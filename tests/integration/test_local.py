@@ -1,9 +1,6 @@
 """`spacy_distill.Local.v1`: the ledger, calibration afterwards, and inside spaCy-llm, with a small random model; then
 the demo's own model, where it is there."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import spacy
@@ -21,7 +18,6 @@ from spacy_distill.teacher.types import Prompt
 pytestmark = pytest.mark.local
 
 CHOICES = {"pos": " good", "neg": " bad"}
-DEMO_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.fixture(scope="module")
@@ -175,17 +171,6 @@ def test_inside_spacy_llm(folder, tmp_path):
         assert doc._.distill["textcat"]["confidence_kind"] == "logprob"
 
 
-@pytest.fixture(scope="module")
-def demo_model():
-    given = os.environ.get("SPACY_DISTILL_MODEL")
-    path = Path(given) if given else Path(__file__).parents[2] / "assets" / "model" / DEMO_MODEL
-    if path.is_dir():
-        path = path / DEMO_MODEL
-    if not path.is_file():
-        pytest.skip(f"{path} is absent: fetch it with `python -m demo.fetch model`, or set SPACY_DISTILL_MODEL")
-    return path
-
-
 @pytest.mark.slow
 def test_the_demo_model_tells_good_from_bad(demo_model):
     good = [
@@ -214,4 +199,4 @@ def test_the_demo_model_tells_good_from_bad(demo_model):
     scores = np.array([replies[i].meta.scores["positive"] for i in range(8)])
     assert scores[:4].min() > scores[4:].max()
     assert [replies[i] for i in range(8)] == ["positive"] * 4 + ["negative"] * 4
-    assert model.name == DEMO_MODEL
+    assert model.name == demo_model.name

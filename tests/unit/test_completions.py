@@ -82,6 +82,42 @@ def test_a_good_response_is_read_whole() -> None:
     assert (reply.meta.model, reply.meta.prompt_tokens, reply.meta.reply_tokens) == ("m-2026", 12, 3)
 
 
+def test_a_character_of_several_tokens_is_put_together() -> None:
+    """As OpenAI sends them: what is no character yet has an escape for `token`. Others leave `bytes` out."""
+    content = [
+        {"token": "tea ", "bytes": list(b"tea "), "logprob": -0.1},
+        {"token": "\\xf0\\x9f", "bytes": [0xF0, 0x9F], "logprob": -0.5},
+        {"token": "\\x98\\x80", "bytes": [0x98, 0x80], "logprob": -0.25},
+        {"token": "ü", "bytes": None, "logprob": -1},
+        {"token": "", "bytes": [], "logprob": -2},
+    ]
+    reply = respond(choice(message={"content": "tea 😀ü"}, logprobs={"content": content}))
+    assert isinstance(reply, Reply)
+    assert reply.meta.tokens == [("tea ", -0.1), ("😀", -0.75), ("ü", -1.0), ("", -2.0)]
+    cut = respond(choice(message={"content": "tea \ufffd"}, logprobs={"content": content[:2]}))
+    assert isinstance(cut, Reply)
+    assert cut.meta.tokens == [("tea ", -0.1), ("\ufffd", -0.5)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "This is long.", "type": "invalid_request_error", "code": "context_length_exceeded"},  # OpenAI
+        {"message": "request (932 tokens) exceeds …", "type": "exceed_context_size_error", "code": 400},  # llama.cpp
+        {"message": "This model's maximum context length is 512 tokens. …", "type": "BadRequestError", "code": 400},
+        "The number of tokens to keep is greater than the context length.",  # LM Studio
+    ],
+)
+def test_servers_say_in_many_ways_that_a_text_is_too_long(error: Any) -> None:
+    failure = read_response(400, {}, json.dumps({"error": error}).encode())
+    assert isinstance(failure, Failure)
+    assert (failure.too_long, failure.retry) == (True, False)
+    assert failure.reason.endswith("longer than the model's context")
+    other = read_response(400, {}, b'{"error": {"message": "context: unknown field", "code": 400}}')
+    assert isinstance(other, Failure)
+    assert not other.too_long
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "text"),
     [
