@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
+from ..errors import ConfigError
 from .ledger import Ledger
 from .types import Prompt, Reply, ReplyMeta, sha256
 
@@ -55,6 +56,12 @@ class TeacherModel(ABC):
     def params(self) -> dict[str, Any]:
         """Every parameter that could change a raw reply. Part of the ledger's key; plain types, no secrets."""
 
+    @property
+    def always_the_same(self) -> Optional[str]:
+        """Why this model answers the same words in the same way each time, and what to do about it; None if it does
+        not. Such a model is never asked for a second sample."""
+        return None
+
     @abstractmethod
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         """Answer requests in any order, each exactly once.
@@ -67,10 +74,10 @@ class TeacherModel(ABC):
         """Work out what need not be paid for, such as a calibration, from a raw reply: fresh or from the ledger."""
         return reply
 
-    def key(self, prompt: Prompt, sample: int = 0) -> str:
+    def key(self, prompt: Prompt) -> str:
         """RETURNS (str): The ledger's key: sha256 of endpoint, model, parameters, rendered prompt, sample index."""
         asked = [str(prompt), prompt.choices, prompt.schema]
-        return sha256(self.endpoint, self.name, self.params, asked, sample)
+        return sha256(self.endpoint, self.name, self.params, asked, prompt.sample)
 
     def _keep(self, request: Request, reply: Reply) -> Reply:
         """Commit a reply to the ledger, once.
@@ -108,6 +115,8 @@ class TeacherModel(ABC):
             nonlocal exhausted
             for index, item in numbered:
                 prompt = Prompt.of(item)
+                if prompt.sample and (reason := self.always_the_same):
+                    raise ConfigError(f'confidence = "votes" asks the same prompt several times. {reason}')
                 key = self.key(prompt)
                 if key in waiting:
                     waiting[key].append((index, prompt))
