@@ -199,7 +199,7 @@ def _run(
 
 def _parse(component: LLMWrapper, doc: Doc, replies: list[Reply], shards: list[Doc] | None) -> Doc:
     if isinstance(component.task, Task):
-        return next(iter(component.task.parse_responses([doc], [replies])))
+        return next(iter(component.task.parse_responses([[doc]], [replies])))
     return parse_foreign(component.task, component.labels, doc, replies, shards)
 
 

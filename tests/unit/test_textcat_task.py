@@ -20,7 +20,7 @@ def nlp():
 
 def parse(nlp, task, reply, text="The handle broke off."):
     doc = nlp.make_doc(text)
-    list(task.parse_responses([doc], [[reply]]))
+    list(task.parse_responses([[doc]], [[reply]]))
     return doc, facts_of(doc, "textcat")
 
 
@@ -169,7 +169,7 @@ def test_ok_sets_every_label_and_notes_no_raw_reply(nlp):
 def test_what_is_not_ok_sets_no_cats_but_keeps_those_of_others(nlp, reply, status):
     doc = nlp.make_doc("Why?")
     doc.cats = {"OTHER": 0.7, "praise": 1.0}
-    list(TextCatTask(LABELS).parse_responses([doc], [[reply]]))
+    list(TextCatTask(LABELS).parse_responses([[doc]], [[reply]]))
     facts = facts_of(doc, "textcat")
     assert facts["status"] == status
     assert facts["raw"] == str(reply)
