@@ -13,7 +13,7 @@ from confection import Config
 from spacy_llm.registry import registry
 
 from ..errors import ConfigError, InputError, TeacherError
-from ..texts import gold_annotations
+from ..texts import gold_annotations, is_config_key
 from ..types import Annotation, Text
 from .calibration import Floats
 from .ledger import Ledger
@@ -235,7 +235,7 @@ def _check_labels(labels: Sequence[str], search: Search) -> None:
     if set(search.calibrations) <= {"none", "content_free"}:
         return
     for label in labels:
-        if set(label) & set(":=") or label[0] in "#;[@":
+        if not is_config_key(label):
             raise ConfigError(
                 f"A bias for {label!r} cannot be written in a spaCy config. Rename the label (and say it in the prompt"
                 ' with the task\'s `words`), or set calibrations = ["none", "content_free"].'
