@@ -63,17 +63,17 @@ class Prompt(str):
 
     def with_text(self, text: str) -> Prompt:
         """RETURNS (Prompt): The same prompt around another text, such as a content-free one."""
-        return _rebuild_prompt(text, *self._frame())
+        return _rebuild_prompt(text, *self._rest())
 
     def with_sample(self, sample: int) -> Prompt:
         """RETURNS (Prompt): The same words, asked for another reply."""
-        return _rebuild_prompt(self.text, *self._frame()[:-1], sample)
+        return _rebuild_prompt(self.text, *self._rest()[:-1], sample)
 
-    def _frame(self) -> tuple[str, str, Mapping[str, str], Mapping[str, Any] | None, int]:
+    def _rest(self) -> tuple[str, str, Mapping[str, str], Mapping[str, Any] | None, int]:
         return self.prefix, self.suffix, self.choices, self.schema, self.sample
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_prompt, (self.text, *self._frame())
+        return _rebuild_prompt, (self.text, *self._rest())
 
 
 def _rebuild_prompt(
