@@ -12,6 +12,7 @@ from ..docs import note
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply, sha256
 from ..types import ConfidenceKind, TaskName
+from .frames import Frames
 from .parts import Part, cut
 
 DEFAULT_SAMPLES = 5
@@ -35,6 +36,7 @@ class Task(ABC):
 
     task: TaskName
     labels: typing.Tuple[str, ...]
+    frames: Frames
 
     def __init__(self, confidence: ConfidenceKind, samples: Optional[int], max_chars: Optional[int]) -> None:
         kinds = typing.get_args(ConfidenceKind)
@@ -61,7 +63,8 @@ class Task(ABC):
         context_length (Optional[int]): Part of spaCy-llm's protocol; `max_chars` decides instead.
         """
         for doc in docs:
-            asked = [self.prompt(doc.text[start:end]) for start, end in cut(doc.text, self.max_chars)]
+            frame = self.frames.of(doc.text, (doc._.distill or {}).get("group"))
+            asked = [self.prompt(doc.text[start:end], frame) for start, end in cut(doc.text, self.max_chars)]
             yield [prompt.with_sample(sample) for prompt in asked for sample in range(self.samples)], [doc]
 
     def parse_responses(
@@ -91,8 +94,11 @@ class Task(ABC):
         return [(part, replies[i * self.samples : (i + 1) * self.samples]) for i, part in enumerate(parts)]
 
     @abstractmethod
-    def prompt(self, text: str) -> Prompt:
-        """RETURNS (Prompt): The prompt for one text, or one part of it."""
+    def prompt(self, text: str, frame: Optional[typing.Tuple[str, str]] = None) -> Prompt:
+        """RETURNS (Prompt): The prompt for one text, or one part of it.
+
+        frame (Optional[Tuple[str, str]]): What stands before and after it. None: the usual.
+        """
 
     @abstractmethod
     def parse(self, doc: Doc, replies: Sequence[Reply]) -> Dict[str, Any]:

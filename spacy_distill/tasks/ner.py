@@ -9,16 +9,17 @@ from spacy.tokens import Doc
 from ..docs import SPANS_KEY
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
-from ..texts import check_labels, suggestion
-from ..types import ConfidenceKind, Span, Status
+from ..texts import check_labels, gold_annotations, suggestion
+from ..types import ConfidenceKind, Span, Status, Text
 from .alignment import Mentions, Quote, Tokens, Unaligned, align_quotes, align_spans, without_overlaps
 from .base import Task
 from .entity_parsing import Entity, parse_entities
+from .frames import Example, Frames, Pick
 from .names import Names
 from .parts import Part
 from .replies import probability_of
 from .spans_combined import SpanReading, merge, vote
-from .templating import cut_template, read_examples
+from .templating import Template, read_examples
 
 TEMPLATES = {"instruct": "ner.jinja"}
 
@@ -40,7 +41,9 @@ class NERTask(Task):
     labels (Sequence[str]): The labels on offer.
     definitions (Optional[Mapping[str, str]]): Label to what it means, for the prompt.
     examples (Union[str, Sequence[Mapping[str, Any]], None]): Texts with their answers,
-        `{"text", "entities": [{"text", "label"}, ...]}`; or the path of a file of them.
+        `{"text", "entities": [{"text", "label"}, ...]}`; or the path of a file of them. A gold file will do: its field
+        is `gold`, with `[start, end, label]`.
+    shots, pick: How many of the examples to show, and which: see `Frames`. None: all of them.
     template (str): "instruct", or the path of a Jinja file. A file may use `text` (exactly once), `labels` (each with
         `name` and `definition`), `examples` (each with `text`, `entities` and `answer`, which is JSON), `instruction`,
         `noun` and `form` (of the JSON answer). The reply may be that JSON, or lines of `LABEL: quote, quote`.
@@ -64,6 +67,8 @@ class NERTask(Task):
         confidence: ConfidenceKind = "logprob",
         samples: Optional[int] = None,
         max_chars: Optional[int] = None,
+        shots: Optional[int] = None,
+        pick: Pick = "diverse",
     ) -> None:
         super().__init__(confidence, samples, max_chars)
         self.labels = check_labels(labels)
@@ -72,24 +77,25 @@ class NERTask(Task):
                 raise ConfigError(f"Unknown label {label!r} in `definitions`.{suggestion(label, self.labels)}")
         stated = confidence == "verbalised"
         self.names = Names({label: label for label in self.labels})
-        shown = [self._example(where, record) for where, record in read_examples(examples)]
-        self.prefix, self.suffix = cut_template(
-            template,
-            TEMPLATES,
+        self.frames = Frames(
+            Template(template, TEMPLATES),
             {
                 "labels": [{"name": label, "definition": (definitions or {}).get(label, "")} for label in self.labels],
-                "examples": shown,
                 "instruction": instruction or "",
                 "noun": noun,
                 "form": '{"entities": [{"text": "...", "label": "..."%s}]}' % (', "confidence": ...' * stated),
                 "confidence": stated,
             },
+            [self._example(where, record) for where, record in read_examples(examples)],
+            shots,
+            pick,
         )
         self.schema = self._schema() if template in TEMPLATES else None
 
-    def prompt(self, text: str) -> Prompt:
+    def prompt(self, text: str, frame: Optional[Tuple[str, str]] = None) -> Prompt:
         """RETURNS (Prompt): With a `schema`, unless the template is the user's."""
-        return Prompt(text, prefix=self.prefix, suffix=self.suffix, schema=self.schema)
+        prefix, suffix = frame or self.frames.usual
+        return Prompt(text, prefix=prefix, suffix=suffix, schema=self.schema)
 
     def parse(self, doc: Doc, replies: Sequence[Reply]) -> Dict[str, Any]:
         """Set `doc.ents` and `doc.spans["teacher"]` from a doc's replies, if they can be read.
@@ -178,8 +184,11 @@ class NERTask(Task):
             return entity.confidence
         return probability_of(entity.places, reply, reply.meta.tokens or ())
 
-    def _example(self, where: str, record: Mapping[str, Any]) -> Dict[str, Any]:
+    def _example(self, where: str, record: Mapping[str, Any]) -> Example:
         text, entities = record.get("text"), record.get("entities")
+        if isinstance(text, str) and entities is None and "gold" in record:
+            (gold,) = gold_annotations([Text("", text, gold=record["gold"], where=where)], "ner", labels=self.labels)
+            entities = [{"text": text[span.start : span.end], "label": span.label} for span in gold.ents or ()]
         if not isinstance(text, str) or not isinstance(entities, (list, tuple)):
             raise ConfigError(f'{where}: expected {{"text": ..., "entities": [...]}}, found {dict(record)!r}.')
         mentions = Mentions(text)
@@ -192,7 +201,9 @@ class NERTask(Task):
             if not mentions.find(str(entity["text"])):
                 raise ConfigError(f"{where}: its text does not hold the entity {entity['text']!r}. Quote it exactly.")
         listed = [{"text": entity["text"], "label": entity["label"]} for entity in entities]
-        return {"text": text, "entities": listed, "answer": json.dumps({"entities": listed}, ensure_ascii=False)}
+        shown = {"text": text, "entities": listed, "answer": json.dumps({"entities": listed}, ensure_ascii=False)}
+        first, group = listed[0]["label"] if listed else "", record.get("group")
+        return Example(text, first, None if group is None else str(group), shown)
 
     def _schema(self) -> Dict[str, Any]:
         properties: Dict[str, Any] = {
@@ -225,6 +236,8 @@ def make_ner_task(
     confidence: ConfidenceKind = "logprob",
     samples: Optional[int] = None,
     max_chars: Optional[int] = None,
+    shots: Optional[int] = None,
+    pick: Pick = "diverse",
 ) -> NERTask:
     """Make the task `spacy_distill.NER.v1`. The settings are those of `NERTask`."""
     return NERTask(
@@ -237,4 +250,6 @@ def make_ner_task(
         confidence=confidence,
         samples=samples,
         max_chars=max_chars,
+        shots=shots,
+        pick=pick,
     )

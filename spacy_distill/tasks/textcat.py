@@ -11,11 +11,12 @@ from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, suggestion
 from ..types import ConfidenceKind
 from .base import Task
+from .frames import Example, Frames, Pick
 from .label_parsing import Answer, parse_labels
 from .labels_combined import Reading, merge, surest_side, vote
 from .names import NONE, Names
 from .replies import probability_of
-from .templating import cut_template, read_examples
+from .templating import Template, read_examples
 
 TEMPLATES = {"instruct": "textcat_instruct.jinja", "complete": "textcat_complete.jinja"}
 
@@ -29,7 +30,8 @@ class TextCatTask(Task):
     definitions (Optional[Mapping[str, str]]): Label to what it means, for the prompt.
     words (Optional[Mapping[str, str]]): Label to how it is said in the prompt and in the answer, where not by its name.
     examples (Union[str, Sequence[Mapping[str, Any]], None]): Texts with their answers, `{"text", "label"}` or, if not
-        exclusive, `{"text", "labels"}`; or the path of a file of them.
+        exclusive, `{"text", "labels"}`; or the path of a file of them. A gold file will do: its field is `gold`.
+    shots, pick: How many of the examples to show, and which: see `Frames`. None: all of them.
     exclusive (bool): Exactly one label a text.
     allow_none (bool): No label is an answer too: an abstention if exclusive, else all labels at 0.
     template (str): "instruct" asks for JSON; "complete" is a pattern to go on with, for models that only complete; or
@@ -62,6 +64,8 @@ class TextCatTask(Task):
         confidence: ConfidenceKind = "logprob",
         samples: Optional[int] = None,
         max_chars: Optional[int] = None,
+        shots: Optional[int] = None,
+        pick: Pick = "diverse",
     ) -> None:
         super().__init__(confidence, samples, max_chars)
         self.labels = check_labels(labels)
@@ -80,16 +84,13 @@ class TextCatTask(Task):
         if confidence == "verbalised" and not self.json:
             raise ConfigError('confidence = "verbalised" asks for JSON: use template = "instruct".')
         self.separator = "; " if any("," in word for word in self.words.values()) else ", "
-        shown = [self._example(where, record) for where, record in read_examples(examples)]
-        self.prefix, self.suffix = cut_template(
-            template,
-            TEMPLATES,
+        self.frames = Frames(
+            Template(template, TEMPLATES),
             {
                 "labels": [
                     {"name": self.words[label], "definition": (definitions or {}).get(label, "")}
                     for label in self.labels
                 ],
-                "examples": shown,
                 "instruction": instruction or "",
                 "noun": noun,
                 "question": question,
@@ -99,13 +100,17 @@ class TextCatTask(Task):
                 "exclusive": exclusive,
                 "allow_none": allow_none,
             },
+            [self._example(where, record) for where, record in read_examples(examples)],
+            shots,
+            pick,
         )
         self.choices = self._choices() if exclusive and confidence != "verbalised" else None
         self.schema = self._schema() if self.json else None
 
-    def prompt(self, text: str) -> Prompt:
+    def prompt(self, text: str, frame: Optional[Tuple[str, str]] = None) -> Prompt:
         """RETURNS (Prompt): With `choices` if exclusive, and with a `schema` if the answer is JSON."""
-        return Prompt(text, prefix=self.prefix, suffix=self.suffix, choices=self.choices, schema=self.schema)
+        prefix, suffix = frame or self.frames.usual
+        return Prompt(text, prefix=prefix, suffix=suffix, choices=self.choices, schema=self.schema)
 
     def parse(self, doc: Doc, replies: Sequence[Reply]) -> Dict[str, Any]:
         """Set `doc.cats` from a doc's replies, if they say which.
@@ -187,16 +192,18 @@ class TextCatTask(Task):
         stated = min(1.0, max(probability, 1.01 / (others + 1)))
         return {label: stated if label in labels else (1.0 - stated) / others for label in self.labels}
 
-    def _example(self, where: str, record: Mapping[str, Any]) -> Dict[str, str]:
+    def _example(self, where: str, record: Mapping[str, Any]) -> Example:
         key = "label" if self.exclusive else "labels"
-        text, said = record.get("text"), record.get(key)
+        text, said = record.get("text"), record.get(key, record.get("gold"))
         labels: Any = [said] if self.exclusive and isinstance(said, str) else said
         if not isinstance(text, str) or not isinstance(labels, (list, tuple)) or (self.exclusive and len(labels) != 1):
             raise ConfigError(f'{where}: expected {{"text": ..., "{key}": ...}}, found {dict(record)!r}.')
         for label in labels:
             if label not in self.labels and not (self.allow_none and label == NONE):
                 raise ConfigError(f"{where}: unknown label {label!r}.{suggestion(str(label), self.labels)}")
-        return {"text": text, "answer": self._answer([self.words.get(str(label), NONE) for label in labels])}
+        answer = self._answer([self.words.get(str(label), NONE) for label in labels])
+        first, group = str(labels[0]) if labels else "", record.get("group")
+        return Example(text, first, None if group is None else str(group), {"text": text, "answer": answer})
 
     def _answer(self, words: Sequence[str]) -> str:
         if not self.json:
@@ -204,7 +211,7 @@ class TextCatTask(Task):
         return json.dumps({"label": words[0]} if self.exclusive else {"labels": list(words)}, ensure_ascii=False)
 
     def _choices(self) -> Dict[str, str]:
-        space = "" if self.suffix[-1:].isspace() else " "
+        space = "" if self.frames.usual[1][-1:].isspace() else " "
         offered = {**self.words, NONE: NONE} if self.allow_none else self.words
         return {label: space + self._answer([word]) for label, word in offered.items()}
 
@@ -244,6 +251,8 @@ def make_textcat_task(
     confidence: ConfidenceKind = "logprob",
     samples: Optional[int] = None,
     max_chars: Optional[int] = None,
+    shots: Optional[int] = None,
+    pick: Pick = "diverse",
 ) -> TextCatTask:
     """Make the task `spacy_distill.TextCat.v1`. The settings are those of `TextCatTask`."""
     return TextCatTask(
@@ -260,4 +269,6 @@ def make_textcat_task(
         confidence=confidence,
         samples=samples,
         max_chars=max_chars,
+        shots=shots,
+        pick=pick,
     )

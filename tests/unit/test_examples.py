@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import spacy
 
+from spacy_distill.docs import make_doc
+from spacy_distill.errors import ConfigError
+from spacy_distill.tasks.ner import NERTask
+from spacy_distill.tasks.textcat import TextCatTask
 from spacy_distill.teacher.choose import _split
 from spacy_distill.teacher.examples import Similarity, pick_examples
-from spacy_distill.types import Annotation
+from spacy_distill.types import Annotation, Text
 
 TOPICS = {
     "bill": ["my bill is too high", "the bill was too high again", "why is this bill so high"],
@@ -72,3 +77,73 @@ def test_nothing_is_measured_on_an_examples_text_or_group() -> None:
     assert all("$" not in each.text for each in shown)
     copy = record(30, f" {shown[0].text.upper()}")
     assert copy not in _split([*gold, copy], 2)[1]
+
+
+# what a text's prompt shows
+
+
+GOLD = [
+    {"text": text, "gold": topic, "group": f"{topic} {i % 2}"}
+    for topic in TOPICS
+    for i, text in enumerate(TOPICS[topic])
+]
+
+
+def prompts(task: TextCatTask | NERTask, *texts: str, group: str | None = None) -> list[str]:
+    docs = [make_doc(spacy.blank("en"), Text("1", text, group)) for text in texts]
+    return [str(asked[0]) for asked, _ in task.generate_prompts(docs)]
+
+
+def shown(prompt: str) -> list[str]:
+    lines = [line.removeprefix("Text: ") for line in prompt.splitlines() if line.startswith("Text: ")]
+    return lines[:-1]
+
+
+def test_no_text_sees_itself_or_its_group_among_the_examples() -> None:
+    task = TextCatTask(list(TOPICS), examples=GOLD)
+    everything = [row["text"] for row in GOLD]
+    (usual,) = prompts(task, "something else")
+    assert shown(usual) == everything
+    (own,) = prompts(task, "My bill is TOO high")
+    assert shown(own) == everything[1:]
+    (grouped,) = prompts(task, "something else", group="bill 0")
+    assert shown(grouped) == [row["text"] for row in GOLD if row["group"] != "bill 0"]
+
+
+def test_shots_are_the_same_for_all_texts_and_take_turns() -> None:
+    task = TextCatTask(list(TOPICS), examples=GOLD, shots=3)
+    first, second = prompts(task, "one", "two")
+    assert shown(first) == shown(second)
+    assert [next(row["gold"] for row in GOLD if row["text"] == text) for text in shown(first)] == sorted(TOPICS)
+    assert task.prompt("one") == first
+
+
+def test_the_nearest_example_stands_beside_the_text_and_the_instruction_stays_first() -> None:
+    task = TextCatTask(list(TOPICS), examples=GOLD, shots=2, pick="nearest")
+    asked = prompts(task, "has my parcel arrived?", "forgot the password", "my parcel has not arrived")
+    assert shown(asked[0])[-1] == "my parcel has not arrived"
+    assert shown(asked[1])[-1] == "I forgot my password"
+    assert "my parcel has not arrived" not in shown(asked[2])  # itself
+    assert all(len(shown(prompt)) == 2 for prompt in asked)
+    assert len({prompt.split("\n\nText: ")[0] for prompt in asked}) == 1
+
+
+def test_gold_spans_become_quotes() -> None:
+    rows = [{"text": "Ada met Bo.", "gold": [[0, 3, "PERSON"], [8, 10, "PERSON"]]}, {"text": "Nobody.", "gold": []}]
+    (prompt,) = prompts(NERTask(["PERSON"], examples=rows), "Hi.")
+    assert '{"entities": [{"text": "Ada", "label": "PERSON"}, {"text": "Bo", "label": "PERSON"}]}' in prompt
+    assert '{"entities": []}' in prompt
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shots": 3}, "shots = 3 of 0 examples"),
+        ({"shots": 0, "examples": GOLD}, "show at least one"),
+        ({"pick": "nearest", "examples": GOLD}, "needs `shots`"),
+        ({"pick": "farthest", "examples": GOLD}, 'expected "diverse" or "nearest"'),
+    ],
+)
+def test_settings_that_cannot_work(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TextCatTask(list(TOPICS), **settings)

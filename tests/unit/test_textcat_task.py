@@ -135,7 +135,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
 
 def test_a_label_with_a_comma_is_one_label(nlp):
     task = TextCatTask(["food, drink", "food"], exclusive=False, template="complete")
-    assert "food, drink; food" in task.prefix
+    assert "food, drink; food" in task.prompt("").prefix
     doc, _ = parse(nlp, task, " food, drink; food")
     assert doc.cats == {"food, drink": 1.0, "food": 1.0}
     doc, _ = parse(nlp, TextCatTask(["food, drink", "food"]), '{"label": "food, drink"}')
@@ -270,7 +270,7 @@ def test_several_labels_have_an_open_answer():
 def test_examples_from_a_file(tmp_path):
     path = tmp_path / "shots.jsonl"
     path.write_text('{"text": "Fine.", "label": "praise"}\n')
-    assert '"praise"' in TextCatTask(LABELS, examples=str(path)).prefix
+    assert '"praise"' in TextCatTask(LABELS, examples=str(path)).prompt("").prefix
     path.write_text('{"text": "Fine.", "label": "Praise"}\n')
     with pytest.raises(ConfigError, match=r"shots\.jsonl:1: unknown label 'Praise'\. Did you mean 'praise'"):
         TextCatTask(LABELS, examples=str(path))
