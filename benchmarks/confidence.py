@@ -2,9 +2,10 @@
 
 Real labels of 24 LLM annotators (8 models, 3 prompts each) for 3,021 news sentences, biased or not, with gold.
 Teachers: the vote of all 24, of one model's three prompts, and single annotators with the share of the 24 that agrees
-with them for a confidence. On 300 texts with gold the thresholds are chosen, as `spacy-distill calibrate` does; a linear
-student (TF-IDF, logistic regression: peers of the extra `bench`) learns from the rest of the labels, from those that a
-filter keeps, and from those with a confidence of at least 0.95; all are measured on the same quarter of the texts.
+with them for a confidence. On 300 texts with gold the thresholds are chosen, as `spacy-distill calibrate` does; a
+linear student (TF-IDF, logistic regression: peers of the extra `bench`) learns from the rest of the labels, from those
+that a filter keeps, and from those with a confidence of at least 0.95; all are measured on the same quarter of the
+texts.
 
     python -m benchmarks.confidence [--quick]
 """

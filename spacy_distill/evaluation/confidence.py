@@ -37,7 +37,7 @@ class Judged:
     kind (ConfidenceKind): Where its confidence comes from.
     confidence (ndarray): 0 to 1. `(N,)`.
     right (ndarray): `(N,)`.
-    labels (Tuple[str, ...]): What each answer says; several classes joined by a comma. N of them.
+    labels (Tuple[str, ...]): What each answer says; "" where that may be several classes together. N of them.
     unit (ndarray): What is resampled: the number of each answer's group of texts, or else of its text. `(N,)`.
     units (int): How many of those gold has.
     chance (float): The share of errors of answers that know nothing: `1 - 1 / K` for K exclusive classes, else 1.
@@ -140,7 +140,7 @@ def _answers(gold: Annotation, found: Annotation) -> Iterator[tuple[float | None
             yield span.score, (span.start, span.end, span.label) in truth, span.label
         return
     said = answer(found, gold.exclusive)
-    yield found.confidence, said == answer(gold, gold.exclusive), ", ".join(sorted(said))
+    yield found.confidence, said == answer(gold, gold.exclusive), "".join(said) if gold.exclusive else ""
 
 
 def draws(judged: Judged, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[Floats]:

@@ -7,9 +7,9 @@ chosen where this is highest, and judged on answers they were not chosen on, so 
 not look like a gain.
 
 A teacher's errors are not random: they gather on hard and rare texts, which a filter takes away from the student
-altogether, so the estimate favours filtering. By `python -m benchmarks.confidence` (24 LLM annotators of news sentences,
-a linear student, 35 runs): where it promised less than a half, filtering cost the student 0.8 points on average; where
-it promised more, which was always more than 1.8, the student won 0.4 to 22 points, 6.5 on average.
+altogether, so the estimate favours filtering. By `python -m benchmarks.confidence` (24 LLM annotators of news
+sentences, a linear student, 35 runs): where it promised less than a half, filtering cost the student 0.8 points on
+average; where it promised more, which was always more than 1.8, the student won 0.4 to 22 points, 6.5 on average.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _choose(judged: Judged, labels: npt.NDArray[np.object_], inside: Kept) -> tu
     per_label = {}
     for name in sorted(set(labels[inside])):
         its = inside & (labels == name)
-        if its.sum() >= MIN_ANSWERS and (~judged.right[its]).sum() >= MIN_ERRORS and ", " not in name:
+        if its.sum() >= MIN_ANSWERS and (~judged.right[its]).sum() >= MIN_ERRORS and name:
             per_label[name] = best_threshold(judged.confidence[its], judged.right[its], judged.chance)
     return best_threshold(judged.confidence[inside], judged.right[inside], judged.chance), per_label
 

@@ -123,6 +123,18 @@ def test_entities_are_judged_one_by_one() -> None:
     assert (judged.kind, judged.without_confidence, judged.chance) == ("votes", 1, 1.0)
 
 
+def test_several_classes_are_one_answer() -> None:
+    def record(cats: dict[str, float], **more) -> Annotation:
+        return Annotation("1", "x", "textcat", LABELS, "ok", exclusive=False, cats=cats, **more)
+
+    judged = judge(
+        "a",
+        [record({"ham": 1.0, "spam": 1.0})],
+        [record({"ham": 0.9, "spam": 0.2}, confidence=0.8, confidence_kind="votes")],
+    )
+    assert (judged.right.tolist(), judged.labels, judged.chance) == ([False], ("",), 1.0)
+
+
 def test_groups_are_drawn_whole() -> None:
     gold, _ = made(*noisy(400, 0.3, 1.0))
     copies = [Annotation(**{**_fields(record), "group": f"{i // 20}"}) for i, record in enumerate(gold)]
