@@ -245,5 +245,5 @@ def render(component: LLMWrapper, doc: Doc) -> tuple[list[str], list[Doc] | None
 
 def _parse(component: LLMWrapper, doc: Doc, replies: list[Reply], shards: list[Doc] | None) -> Doc:
     if isinstance(component.task, Task):
-        return next(iter(component.task.parse_responses([doc], [replies])))
+        return next(iter(component.task.parse_responses([[doc]], [replies])))
     return parse_foreign(component.task, component.labels, doc, replies, shards)

@@ -223,6 +223,11 @@ def normal_form(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def is_config_key(label: str) -> bool:
+    """RETURNS (bool): Whether a label can stand left of the equals sign in a spaCy config."""
+    return not set(label) & set(":=") and label[0] not in "#;[@"
+
+
 def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """Refuse labels that cannot be told apart, or that would be lost on the way.
 

@@ -7,6 +7,7 @@ import typer
 
 from ..errors import DistillError
 from .annotate import annotate
+from .calibrate import calibrate
 from .choose import choose
 from .corpus import corpus
 from .curate import curate
@@ -30,9 +31,9 @@ app = typer.Typer(
     help="""Turn a large language model's knowledge of one task into a tiny spaCy pipeline.
 
 The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
-texts or **import** labels made elsewhere, **curate** them, build a **corpus**, train with `spacy train` (with word
-**vectors** where labels are few), **evaluate** student and teacher against people, **release** a wheel that needs spaCy
-alone.
+texts or **import** labels made elsewhere, **calibrate** their confidence, **curate** them, build a **corpus**, train
+with `spacy train` (with word **vectors** where labels are few), **evaluate** student and teacher against people,
+**release** a wheel that needs spaCy alone.
 
 Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
 )
@@ -42,6 +43,7 @@ app.command("choose")(choose)
 app.command("annotate")(annotate)
 app.command("ledger")(ledger)
 app.command("import")(import_)
+app.command("calibrate")(calibrate)
 app.command("curate")(curate)
 app.command("corpus")(corpus)
 app.command("vectors")(vectors)

@@ -69,9 +69,11 @@ def make_status() -> Rule:
 def make_min_confidence(threshold: float, per_label: Optional[Dict[str, float]] = None) -> Rule:
     """Drop annotations less sure than a threshold. Those without a confidence are kept, and counted in the notes.
 
+    Entities that have scores are each compared with their own label's threshold; one that is less sure drops its text.
+
     threshold (float): 0 to 1.
     per_label (Optional[Dict[str, float]]): Another threshold for texts of these labels; the highest of a text's
-        labels holds.
+        labels holds. `spacy-distill calibrate` finds thresholds, and whether they would help.
     RETURNS (Rule): Raises ConfigError if `per_label` names a label that is not on offer.
     """
     thresholds = per_label or {}
@@ -81,7 +83,12 @@ def make_min_confidence(threshold: float, per_label: Optional[Dict[str, float]] 
             raise ConfigError(f"min_confidence: {name} is {value!r}; expected a number from 0 to 1, such as 0.5.")
 
     def verdict(annotation: Annotation) -> Optional[str]:
-        if annotation.confidence is None:
+        scored = [span for span in annotation.ents or () if span.score is not None]
+        for span in scored:
+            needed = thresholds.get(span.label, threshold)
+            if span.score is not None and span.score < needed:
+                return f"{span.label} at {span.start}-{span.end} has a score of {span.score:.3f}, below {needed:g}"
+        if scored or annotation.confidence is None:
             return None
         labels = {span.label for span in annotation.ents or ()} or set(annotation.positive())
         needed = max((thresholds.get(label, threshold) for label in labels), default=threshold)
@@ -94,7 +101,10 @@ def make_min_confidence(threshold: float, per_label: Optional[Dict[str, float]] 
         for label in thresholds:
             if annotations and label not in on_offer:
                 raise ConfigError(f"min_confidence: per_label has {label!r}.{suggestion(label, on_offer)}")
-        unknown = sum(annotation.confidence is None for annotation in annotations)
+        unknown = sum(
+            annotation.confidence is None and all(span.score is None for span in annotation.ents or ())
+            for annotation in annotations
+        )
         return _judge_each(annotations, verdict, {"kept without a confidence": unknown} if unknown else {})
 
     return rule

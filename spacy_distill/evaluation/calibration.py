@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..types import Annotation
-from .scores import match
+from .scores import Floats, match
 
 BINS = 10
 
@@ -51,11 +52,19 @@ def calibration(gold: Sequence[Annotation], predicted: Sequence[Annotation]) -> 
     if any(found.confidence is None or found.confidence_kind not in ("logprob", "votes") for _, found in pairs):
         return None
     confidence = np.array([found.confidence for _, found in pairs], dtype="float64")
-    right = np.array([record.label == found.label for record, found in pairs], dtype="float64")
+    return reliability(confidence, np.array([record.label == found.label for record, found in pairs]))
+
+
+def reliability(confidence: Floats, right: npt.NDArray[np.bool_]) -> Calibration:
+    """Compare confidences with how often they are right.
+
+    confidence (ndarray): 0 to 1. `(N,)`, at least one.
+    right (ndarray): Whether each answer is. `(N,)`.
+    """
     place = np.clip((confidence * BINS).astype("int64"), 0, BINS - 1)
     bins = tuple(
         Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
         for inside in (place == i for i in range(BINS))
         if inside.any()
     )
-    return Calibration(sum(b.texts * abs(b.confidence - b.accuracy) for b in bins) / len(pairs), bins)
+    return Calibration(sum(b.texts * abs(b.confidence - b.accuracy) for b in bins) / len(confidence), bins)

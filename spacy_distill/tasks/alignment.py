@@ -191,7 +191,9 @@ def _has_word(text: str) -> bool:
     return any(char.isalnum() for char in text)
 
 
-def align_quotes(tokens: Tokens, quotes: Sequence[Quote]) -> tuple[list[Span], list[Unaligned]]:
+def align_quotes(
+    tokens: Tokens, quotes: Sequence[Quote], part: tuple[int, int] | None = None
+) -> tuple[list[Span], list[Unaligned]]:
     """Find every mention of every quote, on token boundaries.
 
     A quote listed several times with different labels is dealt out in order: its first listing takes the first mention,
@@ -199,10 +201,12 @@ def align_quotes(tokens: Tokens, quotes: Sequence[Quote]) -> tuple[list[Span], l
     of the mentions the last listing.
 
     quotes (Sequence[Quote]): In the order in which the teacher gave them.
+    part (Optional[Tuple[int, int]]): Start and end of the part of the text that was quoted. None: all of it.
     RETURNS (Tuple[List[Span], List[Unaligned]]): Spans in the order of the text, which may overlap; the quotes that
         mark nothing.
     """
-    mentions = Mentions(tokens.text)
+    first, last = part or (0, len(tokens.text))
+    mentions = Mentions(tokens.text[first:last])
     listings: dict[str, list[Quote]] = {}
     for quote in quotes:
         listings.setdefault(" ".join(quote.text.split()), []).append(quote)
@@ -210,7 +214,7 @@ def align_quotes(tokens: Tokens, quotes: Sequence[Quote]) -> tuple[list[Span], l
     unaligned: list[Unaligned] = []
     for listed in listings.values():
         found = mentions.find(listed[0].text)
-        fitted = [span for start, end in found if (span := tokens.fit(start, end)) is not None]
+        fitted = [span for start, end in found if (span := tokens.fit(first + start, first + end)) is not None]
         if not fitted:
             reason: Reason = "boundary" if found else "not_found"
             unaligned.extend(Unaligned(quote.text, quote.label, reason) for quote in listed)
@@ -243,11 +247,17 @@ def align_spans(tokens: Tokens, spans: Iterable[Span]) -> tuple[list[Span], list
     return sorted(fitted, key=lambda span: (span.start, span.end)), unaligned
 
 
-def without_overlaps(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """RETURNS (Tuple[Span, ...]): In order, none overlapping: longer ones win, then surer ones, then earlier ones."""
+def without_overlaps(spans: Sequence[Span], *, surest_first: bool = False) -> tuple[Span, ...]:
+    """RETURNS (Tuple[Span, ...]): In order, none overlapping: longer ones win, then surer ones, then earlier ones; or
+    the surer ones first."""
+
+    def rank(span: Span) -> tuple[float, float]:
+        longer, surer = span.start - span.end, -(span.score or 0.0)
+        return (surer, longer) if surest_first else (longer, surer)
+
     kept: list[Span] = []
     taken: set[int] = set()
-    for span in sorted(spans, key=lambda span: (span.start - span.end, -(span.score or 0.0))):
+    for span in sorted(spans, key=rank):
         if taken.isdisjoint(range(span.start, span.end)):
             taken.update(range(span.start, span.end))
             kept.append(span)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..texts import normal_form
 from .names import NONE, OUTER, Names
-from .replies import json_values, place_of, without_thinking
+from .replies import json_values, place_of, share, without_thinking
 
 _QUOTE_FIELDS = ("text", "quote", "entity", "span")
 _TYPE_FIELDS = ("label", "type", "category")
@@ -26,12 +26,14 @@ class Entity:
     label (Optional[str]): Its label; None if that was not offered.
     said (str): The label as it stands in the reply.
     places (Tuple[Tuple[int, int], ...]): Where in the reply the quote and its label stand, as far as that is known.
+    confidence (Optional[float]): What the model says of its own confidence in it, 0 to 1.
     """
 
     quote: str
     label: str | None
     said: str
     places: tuple[tuple[int, int], ...] = ()
+    confidence: float | None = None
 
 
 def parse_entities(reply: str, names: Names, *, truncated: bool = False) -> list[Entity] | None:
@@ -97,7 +99,8 @@ def _entity_in_json(value: dict[str, Any], names: Names, reply: str, start: int)
     if not isinstance(quote, str) or not isinstance(label, str):
         return None
     places = [place for said in (quote, label) if (place := place_of(said, reply, start)) is not None]
-    return Entity(quote, names.find(label), label, tuple(places) if len(places) == 2 else ())
+    stated = share(folded.get("confidence"))
+    return Entity(quote, names.find(label), label, tuple(places) if len(places) == 2 else (), stated)
 
 
 def _entities_in_lines(reply: str, names: Names) -> list[Entity] | None:

@@ -9,11 +9,14 @@ from spacy.tokens import Doc
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, suggestion
+from ..types import ConfidenceKind
 from .base import Task
+from .frames import Example, Frames, Pick
 from .label_parsing import Answer, parse_labels
+from .labels_combined import Reading, merge, surest_side, vote
 from .names import NONE, Names
 from .replies import probability_of
-from .templating import cut_template, read_examples
+from .templating import Template, read_examples
 
 TEMPLATES = {"instruct": "textcat_instruct.jinja", "complete": "textcat_complete.jinja"}
 
@@ -27,7 +30,8 @@ class TextCatTask(Task):
     definitions (Optional[Mapping[str, str]]): Label to what it means, for the prompt.
     words (Optional[Mapping[str, str]]): Label to how it is said in the prompt and in the answer, where not by its name.
     examples (Union[str, Sequence[Mapping[str, Any]], None]): Texts with their answers, `{"text", "label"}` or, if not
-        exclusive, `{"text", "labels"}`; or the path of a file of them.
+        exclusive, `{"text", "labels"}`; or the path of a file of them. A gold file will do: its field is `gold`.
+    shots, pick: How many of the examples to show, and which: see `Frames`. None: all of them.
     exclusive (bool): Exactly one label a text.
     allow_none (bool): No label is an answer too: an abstention if exclusive, else all labels at 0.
     template (str): "instruct" asks for JSON; "complete" is a pattern to go on with, for models that only complete; or
@@ -37,6 +41,8 @@ class TextCatTask(Task):
     instruction (Optional[str]): What to do, in a sentence.
     noun (str): What the prompt calls a text.
     question (str): What the prompt calls the answer.
+    confidence, samples, max_chars: See `Task`. With votes, `doc.cats` has each label's share of them. "verbalised"
+        needs the template "instruct"; examples are shown without a confidence: any figure in them would be repeated.
     RAISES (ConfigError): Any of these cannot work.
     """
 
@@ -55,7 +61,13 @@ class TextCatTask(Task):
         instruction: Optional[str] = None,
         noun: str = "Text",
         question: str = "Label",
+        confidence: ConfidenceKind = "logprob",
+        samples: Optional[int] = None,
+        max_chars: Optional[int] = None,
+        shots: Optional[int] = None,
+        pick: Pick = "diverse",
     ) -> None:
+        super().__init__(confidence, samples, max_chars)
         self.labels = check_labels(labels)
         for setting, given in (("definitions", definitions), ("words", words)):
             for label in given or {}:
@@ -69,46 +81,64 @@ class TextCatTask(Task):
             raise ConfigError(f"With `allow_none`, {NONE!r} means no label: call the label {NONE!r} something else.")
         self.question = question
         self.json = template == "instruct"
+        if confidence == "verbalised" and not self.json:
+            raise ConfigError('confidence = "verbalised" asks for JSON: use template = "instruct".')
         self.separator = "; " if any("," in word for word in self.words.values()) else ", "
-        shown = [self._example(where, record) for where, record in read_examples(examples)]
-        self.prefix, self.suffix = cut_template(
-            template,
-            TEMPLATES,
+        self.frames = Frames(
+            Template(template, TEMPLATES),
             {
                 "labels": [
                     {"name": self.words[label], "definition": (definitions or {}).get(label, "")}
                     for label in self.labels
                 ],
-                "examples": shown,
                 "instruction": instruction or "",
                 "noun": noun,
                 "question": question,
-                "form": '{"label": "..."}' if exclusive else '{"labels": ["...", "..."]}',
+                "form": self._form(),
+                "confidence": confidence == "verbalised",
                 "separator": self.separator,
                 "exclusive": exclusive,
                 "allow_none": allow_none,
             },
+            [self._example(where, record) for where, record in read_examples(examples)],
+            shots,
+            pick,
         )
-        self.choices = self._choices() if exclusive else None
+        self.choices = self._choices() if exclusive and confidence != "verbalised" else None
         self.schema = self._schema() if self.json else None
 
-    def prompt(self, text: str) -> Prompt:
+    def prompt(self, text: str, frame: Optional[Tuple[str, str]] = None) -> Prompt:
         """RETURNS (Prompt): With `choices` if exclusive, and with a `schema` if the answer is JSON."""
-        return Prompt(text, prefix=self.prefix, suffix=self.suffix, choices=self.choices, schema=self.schema)
+        prefix, suffix = frame or self.frames.usual
+        return Prompt(text, prefix=prefix, suffix=suffix, choices=self.choices, schema=self.schema)
 
-    def parse(self, doc: Doc, reply: Reply) -> Dict[str, Any]:
-        """Set `doc.cats` from a reply, if it says which.
+    def parse(self, doc: Doc, replies: Sequence[Reply]) -> Dict[str, Any]:
+        """Set `doc.cats` from a doc's replies, if they say which.
 
         RETURNS (Dict[str, Any]): The facts to note; `unknown` has the names that are no labels.
         """
-        cats, facts = self.read(reply)
+        readings, lengths = [], []
+        for (start, end), samples in self.parts(doc.text, replies):
+            read = [self.read(reply) for reply in samples]
+            readings.append(vote(read, self.labels, exclusive=self.exclusive) if self.samples > 1 else read[0])
+            lengths.append(end - start)
+        found = merge(readings, lengths, self.labels, exclusive=self.exclusive)
         for label in self.labels:
             doc.cats.pop(label, None)
-        doc.cats.update(cats)
+        doc.cats.update(found.cats)
+        facts: Dict[str, Any] = {
+            "status": found.status,
+            "labels": list(self.labels),
+            "exclusive": self.exclusive,
+            "confidence": found.confidence,
+            "confidence_kind": found.kind,
+        }
+        if found.unknown:
+            facts["unknown"] = list(found.unknown)
         return facts
 
-    def read(self, reply: Reply) -> Tuple[Dict[str, float], Dict[str, Any]]:
-        """RETURNS (Tuple[Dict[str, float], Dict[str, Any]]): The classes, none unless the status is "ok"; the facts."""
+    def read(self, reply: Reply) -> Reading:
+        """RETURNS (Reading): What one reply says."""
         meta = reply.meta
         cats: Dict[str, float] = {}
         confidence, kind = meta.confidence, meta.confidence_kind
@@ -117,8 +147,7 @@ class TextCatTask(Task):
         elif meta.scores is not None:
             answer, cats = self._from_scores(meta.scores)
             if confidence is None and cats:
-                confidence = max(cats.values()) if self.exclusive else min(max(p, 1 - p) for p in cats.values())
-                kind = kind or "logprob"
+                confidence, kind = (max(cats.values()) if self.exclusive else surest_side(cats)), kind or "logprob"
         else:
             answer = parse_labels(
                 reply,
@@ -129,22 +158,19 @@ class TextCatTask(Task):
                 field=self.question,
             )
             if confidence is None and answer.status == "ok":
-                likely = probability_of(answer.places, reply, meta.tokens or ())
-                confidence, kind = (likely, "logprob") if likely is not None else (answer.confidence, "verbalised")
+                confidence, kind = self._confidence(answer, reply)
             if answer.status == "ok":
                 cats = self._cats(answer.labels, confidence if kind in ("logprob", "votes") else None)
-        facts: Dict[str, Any] = {
-            "status": answer.status,
-            "labels": list(self.labels),
-            "exclusive": self.exclusive,
-            "confidence": confidence,
-            "confidence_kind": None if confidence is None else kind,
-        }
-        if answer.status != "ok":
-            facts["raw"] = str(reply)
-        if answer.unknown:
-            facts["unknown"] = list(answer.unknown)
-        return cats, facts
+        return Reading(answer.status, cats, confidence, None if confidence is None else kind, answer.unknown)
+
+    def _confidence(self, answer: Answer, reply: Reply) -> Tuple[Optional[float], Optional[ConfidenceKind]]:
+        """RETURNS (Tuple[Optional[float], Optional[ConfidenceKind]]): What was asked for; a model that gives no
+        probabilities may still have said how sure it is."""
+        if self.confidence != "verbalised":
+            likely = probability_of(answer.places, reply, reply.meta.tokens or ())
+            if likely is not None:
+                return likely, "logprob"
+        return answer.confidence, "verbalised"
 
     def _from_scores(self, scores: Mapping[str, float]) -> Tuple[Answer, Dict[str, float]]:
         cats = {label: float(scores.get(label, 0.0)) for label in self.labels}
@@ -166,16 +192,18 @@ class TextCatTask(Task):
         stated = min(1.0, max(probability, 1.01 / (others + 1)))
         return {label: stated if label in labels else (1.0 - stated) / others for label in self.labels}
 
-    def _example(self, where: str, record: Mapping[str, Any]) -> Dict[str, str]:
+    def _example(self, where: str, record: Mapping[str, Any]) -> Example:
         key = "label" if self.exclusive else "labels"
-        text, said = record.get("text"), record.get(key)
+        text, said = record.get("text"), record.get(key, record.get("gold"))
         labels: Any = [said] if self.exclusive and isinstance(said, str) else said
         if not isinstance(text, str) or not isinstance(labels, (list, tuple)) or (self.exclusive and len(labels) != 1):
             raise ConfigError(f'{where}: expected {{"text": ..., "{key}": ...}}, found {dict(record)!r}.')
         for label in labels:
             if label not in self.labels and not (self.allow_none and label == NONE):
                 raise ConfigError(f"{where}: unknown label {label!r}.{suggestion(str(label), self.labels)}")
-        return {"text": text, "answer": self._answer([self.words.get(str(label), NONE) for label in labels])}
+        answer = self._answer([self.words.get(str(label), NONE) for label in labels])
+        first, group = str(labels[0]) if labels else "", record.get("group")
+        return Example(text, first, None if group is None else str(group), {"text": text, "answer": answer})
 
     def _answer(self, words: Sequence[str]) -> str:
         if not self.json:
@@ -183,9 +211,13 @@ class TextCatTask(Task):
         return json.dumps({"label": words[0]} if self.exclusive else {"labels": list(words)}, ensure_ascii=False)
 
     def _choices(self) -> Dict[str, str]:
-        space = "" if self.suffix[-1:].isspace() else " "
+        space = "" if self.frames.usual[1][-1:].isspace() else " "
         offered = {**self.words, NONE: NONE} if self.allow_none else self.words
         return {label: space + self._answer([word]) for label, word in offered.items()}
+
+    def _form(self) -> str:
+        label = '"label": "..."' if self.exclusive else '"labels": ["...", "..."]'
+        return "{" + label + (', "confidence": ...}' if self.confidence == "verbalised" else "}")
 
     def _schema(self) -> Dict[str, Any]:
         one: Dict[str, Any] = {"type": "string", "enum": list(self.words.values())}
@@ -194,11 +226,13 @@ class TextCatTask(Task):
         several: Dict[str, Any] = {"type": "array", "items": one}
         if not self.exclusive and not self.allow_none:
             several["minItems"] = 1
-        key = "label" if self.exclusive else "labels"
+        properties = {"label": one} if self.exclusive else {"labels": several}
+        if self.confidence == "verbalised":
+            properties["confidence"] = {"type": "number"}
         return {
             "type": "object",
-            "properties": {key: one if self.exclusive else several},
-            "required": [key],
+            "properties": properties,
+            "required": list(properties),
             "additionalProperties": False,
         }
 
@@ -214,6 +248,11 @@ def make_textcat_task(
     instruction: Optional[str] = None,
     noun: str = "Text",
     question: str = "Label",
+    confidence: ConfidenceKind = "logprob",
+    samples: Optional[int] = None,
+    max_chars: Optional[int] = None,
+    shots: Optional[int] = None,
+    pick: Pick = "diverse",
 ) -> TextCatTask:
     """Make the task `spacy_distill.TextCat.v1`. The settings are those of `TextCatTask`."""
     return TextCatTask(
@@ -227,4 +266,9 @@ def make_textcat_task(
         instruction=instruction,
         noun=noun,
         question=question,
+        confidence=confidence,
+        samples=samples,
+        max_chars=max_chars,
+        shots=shots,
+        pick=pick,
     )

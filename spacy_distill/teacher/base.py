@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
+from ..errors import ConfigError
 from .budget import NOTHING, Bounds, Budget, Spend
 from .ledger import Ledger
 from .prices import BATCH_SHARE, FREE, Price
@@ -63,6 +64,12 @@ class TeacherModel(ABC):
     def params(self) -> dict[str, Any]:
         """Every parameter that could change a raw reply. Part of the ledger's key; plain types, no secrets."""
 
+    @property
+    def always_the_same(self) -> Optional[str]:
+        """Why this model answers the same words in the same way each time, and what to do about it; None if it does
+        not. Such a model is never asked for a second sample."""
+        return None
+
     @abstractmethod
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         """Answer requests in any order, each exactly once.
@@ -98,10 +105,10 @@ class TeacherModel(ABC):
     def _bounds(self) -> Bounds:
         return Bounds(self.longest_reply, self.params)
 
-    def key(self, prompt: Prompt, sample: int = 0) -> str:
+    def key(self, prompt: Prompt) -> str:
         """RETURNS (str): The ledger's key: sha256 of endpoint, model, parameters, rendered prompt, sample index."""
         asked = [str(prompt), prompt.choices, prompt.schema]
-        return sha256(self.endpoint, self.name, self.params, asked, sample)
+        return sha256(self.endpoint, self.name, self.params, asked, prompt.sample)
 
     def _admit(self, key: str, prompt: Prompt) -> Optional[Request]:
         """RETURNS (Optional[Request]): The prompt as a request, with room set aside for it. None: there is no room."""
@@ -176,6 +183,8 @@ class TeacherModel(ABC):
             nonlocal exhausted
             while (item := held.pop() if held else next(numbered, None)) is not None:
                 index, prompt = item[0], Prompt.of(item[1])
+                if prompt.sample and (reason := self.always_the_same):
+                    raise ConfigError(f'confidence = "votes" asks the same prompt several times. {reason}')
                 key = self.key(prompt)
                 if key in waiting:
                     waiting[key].append((index, prompt))

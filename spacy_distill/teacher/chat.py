@@ -105,13 +105,14 @@ class Chat(TeacherModel):
             )
         self._name = name
         self._endpoint = endpoint.rstrip("/").removesuffix("/chat/completions")
+        self._extra = extra or {}
         self._params = {
             "system": system,
             "temperature": temperature,
             "max_tokens": max_tokens,
             "structured": structured,
             "logprobs": logprobs,
-            "extra": extra or {},
+            "extra": self._extra,
         }
         self.context_length = context_length
         self._key_env = key_env
@@ -156,6 +157,12 @@ class Chat(TeacherModel):
     @cached_property
     def price(self) -> Optional[Price]:
         return find_price(self._name, self._endpoint, self._usd_per_million)
+
+    @property
+    def always_the_same(self) -> Optional[str]:
+        if self._extra.get("temperature", self._params["temperature"]) == 0:
+            return "With temperature = 0 every answer is the same: set the model's `temperature` to about 0.7."
+        return None
 
     def close(self) -> None:
         """Close the connections and the ledger. The next prompt opens them again."""

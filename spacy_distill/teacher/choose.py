@@ -13,12 +13,13 @@ from confection import Config
 from spacy_llm.registry import registry
 
 from ..errors import ConfigError, InputError, TeacherError
-from ..texts import gold_annotations
+from ..texts import gold_annotations, is_config_key, normal_form
 from ..types import Annotation, Text
 from .calibration import Floats
+from .examples import pick_examples
 from .ledger import Ledger
 from .local import CONTENT_FREE, Local
-from .trials import CALIBRATIONS, RULE, CalibrationName, Scores, Trial, measure, pick_examples, select
+from .trials import CALIBRATIONS, RULE, CalibrationName, Scores, Trial, measure, select
 from .types import Prompt
 
 _TASK, _MODEL = "spacy_distill.TextCat.v1", "spacy_distill.Local.v1"
@@ -31,7 +32,7 @@ class Search:
     candidates (Mapping[str, Mapping[str, Any]]): A name for each prompt; settings of the task that it changes.
     shots (Tuple[int, ...]): How many examples to show.
     calibrations (Tuple[CalibrationName, ...]): Which calibrations to try on every prompt.
-    seed (int): Of the draw of examples.
+    seed (int): Of the order of the examples.
     """
 
     candidates: Mapping[str, Mapping[str, Any]]
@@ -78,7 +79,7 @@ class Choice:
     skipped (Mapping[str, str]): Prompts that could not be tried, and why.
     config (Config): The teacher's config with the winner in it, ready for `annotate`.
     model (str): The model's name.
-    held_out (Tuple[str, ...]): Ids of the gold texts kept for examples, on which nothing was measured.
+    held_out (Tuple[str, ...]): Ids of the gold texts on which nothing was measured: examples, and their groups.
     """
 
     trials: tuple[Trial, ...]
@@ -111,8 +112,9 @@ def choose(
 ) -> Choice:
     """Try every candidate with every number of examples, once, and every calibration on the same raw scores.
 
-    Examples come from the gold texts. As many as the longest prompt shows are held out for all prompts, so that every
-    row is measured on the same texts and none on a text it was shown.
+    Examples come from the gold texts. As many as the longest prompt shows are held out for all prompts, with all texts
+    of their groups and all copies of them, so that every row is measured on the same texts and none on a text it was
+    shown, or on one that belongs with it.
 
     config (Config): A teacher's config with one `TextCat.v1` task and one `Local.v1` model, not interpolated.
     search (Search): What to try.
@@ -132,11 +134,12 @@ def choose(
     labels = _resolve("task", settings).labels
     _check_labels(labels, search)
     annotations = gold_annotations(gold, "textcat", labels=labels)
-    shown = pick_examples(annotations, max(search.shots), search.seed)
-    taken = {annotation.text for annotation in shown}
-    scored = [annotation for annotation in annotations if annotation.text not in taken]
+    shown, scored = _split(annotations, max(search.shots))
     if len(scored) < 20:
-        raise InputError(f"{len(scored)} gold texts are left to measure on; at least 20 are needed, 300 are better.")
+        raise InputError(
+            f"{len(scored)} gold texts are left to measure on, without the {len(shown)} examples and their groups; at"
+            " least 20 are needed, 300 are better."
+        )
 
     trials: list[Trial] = []
     skipped: dict[str, str] = {}
@@ -159,6 +162,7 @@ def choose(
         where, reason = next(iter(skipped.items()))
         raise TeacherError(f"No prompt could be tried. The first, {where}: {reason}")
     best = select(trials)
+    measured = {annotation.id for annotation in scored}
     winner = {**search.candidates[best.candidate], **_examples(shown, best.shots, search.seed)}
     return Choice(
         trials=tuple(trials),
@@ -166,8 +170,24 @@ def choose(
         skipped=skipped,
         config=_chosen(config, name, winner, best),
         model=model.name,
-        held_out=tuple(annotation.id for annotation in annotations if annotation.text in taken),
+        held_out=tuple(annotation.id for annotation in annotations if annotation.id not in measured),
     )
+
+
+def _split(annotations: Sequence[Annotation], shots: int) -> tuple[list[Annotation], list[Annotation]]:
+    """RETURNS (Tuple[List[Annotation], List[Annotation]]): Examples, and what may be measured beside them. Texts with a
+    "$" are no examples: in a config it would be read as a variable."""
+    pool = [annotation for annotation in annotations if "$" not in annotation.text]
+    picked = pick_examples([each.text for each in pool], [each.label or "" for each in pool], shots)
+    shown = [pool[index] for index in picked]
+    forms = {normal_form(annotation.text) for annotation in shown}
+    groups = {annotation.group for annotation in shown} - {None}
+    scored = [
+        annotation
+        for annotation in annotations
+        if normal_form(annotation.text) not in forms and annotation.group not in groups
+    ]
+    return shown, scored
 
 
 def _score(
@@ -235,7 +255,7 @@ def _check_labels(labels: Sequence[str], search: Search) -> None:
     if set(search.calibrations) <= {"none", "content_free"}:
         return
     for label in labels:
-        if set(label) & set(":=") or label[0] in "#;[@":
+        if not is_config_key(label):
             raise ConfigError(
                 f"A bias for {label!r} cannot be written in a spaCy config. Rename the label (and say it in the prompt"
                 ' with the task\'s `words`), or set calibrations = ["none", "content_free"].'

@@ -100,6 +100,12 @@ class Local(TeacherModel):
         """Nothing but `max_tokens` could change a raw reply."""
         return {"max_tokens": self.max_tokens}
 
+    @property
+    def always_the_same(self) -> Optional[str]:
+        return (
+            'This model scores or writes without chance: use confidence = "logprob", which it gives for every answer.'
+        )
+
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         model = self._loaded()
         while batch := list(islice(requests, self.batch_size)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -10,7 +9,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..types import Annotation
 from . import calibration as cal
 
 CalibrationName = Literal["none", "content_free", "batch", "prior"]
@@ -83,29 +81,6 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The figures, without `right`, for JSON."""
         return {name: value for name, value in asdict(self).items() if name != "right"}
-
-
-def pick_examples(gold: Sequence[Annotation], count: int, seed: int) -> list[Annotation]:
-    """Draw examples for prompts: the labels in turn, as far as they go. Fewer examples are the beginning of more.
-
-    Texts with a "$" are not taken: in a config it would be read as a variable. Nor are empty ones.
-
-    gold (Sequence[Annotation]): Texts labelled by people.
-    count (int): How many.
-    seed (int): Of the draw.
-    RETURNS (List[Annotation]): At most `count`.
-    """
-    pool = [annotation for annotation in gold if annotation.text.strip() and "$" not in annotation.text]
-    random.Random(seed).shuffle(pool)
-    queues: dict[str, list[Annotation]] = {}
-    texts: set[str] = set()
-    for annotation in pool:
-        if annotation.text not in texts:
-            texts.add(annotation.text)
-            queues.setdefault(annotation.label or "", []).append(annotation)
-    turns = [queues[label] for label in sorted(queues)]
-    longest = max(map(len, turns), default=0)
-    return [queue[turn] for turn in range(longest) for queue in turns if turn < len(queue)][:count]
 
 
 def measure(scores: Scores, gold: ArrayLike, calibrations: Iterable[CalibrationName]) -> list[Trial]:

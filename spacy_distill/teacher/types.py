@@ -26,6 +26,8 @@ class Prompt(str):
     choices (Mapping[str, str]): Label to the continuation that states it, where the answer is one of a few:
         a model that can score continuations need not generate. Empty if the answer is open.
     schema (Optional[Mapping[str, Any]]): JSON schema of the expected reply.
+    sample (int): Which of several replies to the same words this prompt asks for, from 0. Not shown to the model: it is
+        part of the ledger's key, so that the same words can be asked more than once.
     """
 
     prefix: str
@@ -33,6 +35,7 @@ class Prompt(str):
     suffix: str
     choices: Mapping[str, str]
     schema: Mapping[str, Any] | None
+    sample: int
 
     def __new__(
         cls,
@@ -42,6 +45,7 @@ class Prompt(str):
         suffix: str = "",
         choices: Mapping[str, str] | None = None,
         schema: Mapping[str, Any] | None = None,
+        sample: int = 0,
     ) -> Prompt:
         self = super().__new__(cls, prefix + text + suffix)
         self.prefix = prefix
@@ -49,6 +53,7 @@ class Prompt(str):
         self.suffix = suffix
         self.choices = dict(choices or {})
         self.schema = schema
+        self.sample = sample
         return self
 
     @classmethod
@@ -63,16 +68,23 @@ class Prompt(str):
 
     def with_text(self, text: str) -> Prompt:
         """RETURNS (Prompt): The same prompt around another text, such as a content-free one."""
-        return Prompt(text, prefix=self.prefix, suffix=self.suffix, choices=self.choices, schema=self.schema)
+        return _rebuild_prompt(text, *self._rest())
+
+    def with_sample(self, sample: int) -> Prompt:
+        """RETURNS (Prompt): The same words, asked for another reply."""
+        return _rebuild_prompt(self.text, *self._rest()[:-1], sample)
+
+    def _rest(self) -> tuple[str, str, Mapping[str, str], Mapping[str, Any] | None, int]:
+        return self.prefix, self.suffix, self.choices, self.schema, self.sample
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_prompt, (self.text, self.prefix, self.suffix, dict(self.choices), self.schema)
+        return _rebuild_prompt, (self.text, *self._rest())
 
 
 def _rebuild_prompt(
-    text: str, prefix: str, suffix: str, choices: Mapping[str, str], schema: Mapping[str, Any] | None
+    text: str, prefix: str, suffix: str, choices: Mapping[str, str], schema: Mapping[str, Any] | None, sample: int
 ) -> Prompt:
-    return Prompt(text, prefix=prefix, suffix=suffix, choices=choices, schema=schema)
+    return Prompt(text, prefix=prefix, suffix=suffix, choices=choices, schema=schema, sample=sample)
 
 
 @dataclass(frozen=True, slots=True)

@@ -388,7 +388,7 @@ def test_preview_shows_the_prompt_and_annotate_asks_nothing_again(run: Run) -> N
     code, out, _ = run("preview", config, texts, "-n", 2)
     assert code == 0
     nlp = load_teacher(config)
-    (prompt,) = nlp.get_pipe("llm").task.generate_prompts([nlp.make_doc("It [broke].")])  # type: ignore[attr-defined]
+    (((prompt,), _),) = nlp.get_pipe("llm").task.generate_prompts([nlp.make_doc("It [broke].")])  # type: ignore[attr-defined]
     shown = "\n".join(line.strip("│ ") for line in out.splitlines())
     for line in str(prompt).splitlines():
         assert line.strip() in shown, "the prompt is shown word for word"

@@ -144,7 +144,7 @@ def test_food_entities_by_gpt_35(data):
     ours, theirs, gold, one_line = [], [], [], []
     for row in rows:
         doc = nlp.make_doc(row["text"])
-        facts = task.parse(doc, Reply(row["llm_raw"]))
+        facts = task.parse(doc, [Reply(row["llm_raw"])])
         statuses[facts["status"]] += 1
         reasons.update(each["reason"] for each in facts["unaligned"])
         ours.append({(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents})

@@ -49,6 +49,22 @@ def test_min_confidence_takes_a_labels_own_threshold() -> None:
     assert ids(rules.make_min_confidence(0.7, {"tool": 0.5})(given, NOTHING)) == (["b"], ["a"])
 
 
+def test_min_confidence_judges_each_entity_by_its_own_label() -> None:
+    def ner(name: str, *spans: Span, confidence: float | None = None) -> Annotation:
+        return Annotation(name, "pear and saw", "ner", LABELS, "ok", ents=spans, confidence=confidence)
+
+    given = [
+        ner("both", Span(0, 4, "fruit", 0.5), Span(9, 12, "tool", 0.9), confidence=0.5),
+        ner("tool", Span(0, 4, "fruit", 0.9), Span(9, 12, "tool", 0.6), confidence=0.6),
+        ner("unscored", Span(0, 4, "fruit"), confidence=0.3),
+        ner("nothing known", Span(0, 4, "fruit")),
+    ]
+    result = rules.make_min_confidence(0.4, {"tool": 0.8})(given, NOTHING)
+    assert ids(result) == (["both", "nothing known"], ["tool", "unscored"])
+    assert result.dropped[0][1] == "tool at 9-12 has a score of 0.600, below 0.8"
+    assert result.notes == {"kept without a confidence": 1}
+
+
 def test_min_confidence_refuses_an_unknown_label_and_names_the_one_meant() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'tool'"):
         rules.make_min_confidence(0.5, {"Tool": 0.7})([textcat("a", "x")], NOTHING)

@@ -22,7 +22,7 @@ def nlp():
 
 def parse(nlp, reply, text=TEXT, labels=LABELS):
     doc = nlp.make_doc(text)
-    list(NERTask(labels).parse_responses([doc], [[reply]]))
+    list(NERTask(labels).parse_responses([[doc]], [[reply]]))
     return doc, facts_of(doc, "ner")
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_dropped_in_silence(nlp):
 def test_what_is_not_ok_leaves_the_doc_alone(nlp, reply, status):
     doc = nlp.make_doc(TEXT)
     doc.ents = [doc.char_span(8, 10, label="OTHER")]
-    list(NERTask(LABELS).parse_responses([doc], [[reply]]))
+    list(NERTask(LABELS).parse_responses([[doc]], [[reply]]))
     facts = facts_of(doc, "ner")
     assert (facts["status"], facts["raw"], ents(doc)) == (status, str(reply), [(8, 10, "OTHER")])
     assert "teacher" not in doc.spans

@@ -88,7 +88,7 @@ def test_anything_that_could_change_an_answer_changes_the_key() -> None:
     keys = {model.key(prompt) for prompt in prompts} | {
         Backwards(params={"temperature": 1}).key(prompts[0]),
         Scripted([]).key(prompts[0]),
-        model.key(prompts[0], sample=1),
+        model.key(prompts[0].with_sample(1)),
     }
     assert len(keys) == len(prompts) + 3
     assert model.key(Prompt("b", prefix="a", suffix="c")) == model.key(Prompt("abc"))  # The model reads the same.

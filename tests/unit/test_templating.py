@@ -3,13 +3,13 @@
 import pytest
 
 from spacy_distill.errors import ConfigError
-from spacy_distill.tasks.templating import cut_template, read_examples
+from spacy_distill.tasks.templating import Template, read_examples
 
 
 def cut(tmp_path, source, **variables):
     path = tmp_path / "mine.jinja"
     path.write_bytes(source if isinstance(source, bytes) else source.encode("utf8"))
-    return cut_template(str(path), {}, variables)
+    return Template(str(path), {}).cut(variables)
 
 
 def test_the_text_stands_between_prefix_and_suffix(tmp_path):
@@ -37,7 +37,7 @@ def test_a_template_that_cannot_work_is_refused(tmp_path, source, message):
 
 def test_an_unknown_template_names_the_built_in_ones():
     with pytest.raises(ConfigError, match="'nonsense' is neither a file nor one of 'instruct'"):
-        cut_template("nonsense", {"instruct": "textcat_instruct.jinja"}, {})
+        Template("nonsense", {"instruct": "textcat_instruct.jinja"})
 
 
 def test_examples_know_where_they_stand(tmp_path):

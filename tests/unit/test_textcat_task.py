@@ -20,7 +20,7 @@ def nlp():
 
 def parse(nlp, task, reply, text="The handle broke off."):
     doc = nlp.make_doc(text)
-    list(task.parse_responses([doc], [[reply]]))
+    list(task.parse_responses([[doc]], [[reply]]))
     return doc, facts_of(doc, "textcat")
 
 
@@ -135,7 +135,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
 
 def test_a_label_with_a_comma_is_one_label(nlp):
     task = TextCatTask(["food, drink", "food"], exclusive=False, template="complete")
-    assert "food, drink; food" in task.prefix
+    assert "food, drink; food" in task.prompt("").prefix
     doc, _ = parse(nlp, task, " food, drink; food")
     assert doc.cats == {"food, drink": 1.0, "food": 1.0}
     doc, _ = parse(nlp, TextCatTask(["food, drink", "food"]), '{"label": "food, drink"}')
@@ -169,7 +169,7 @@ def test_ok_sets_every_label_and_notes_no_raw_reply(nlp):
 def test_what_is_not_ok_sets_no_cats_but_keeps_those_of_others(nlp, reply, status):
     doc = nlp.make_doc("Why?")
     doc.cats = {"OTHER": 0.7, "praise": 1.0}
-    list(TextCatTask(LABELS).parse_responses([doc], [[reply]]))
+    list(TextCatTask(LABELS).parse_responses([[doc]], [[reply]]))
     facts = facts_of(doc, "textcat")
     assert facts["status"] == status
     assert facts["raw"] == str(reply)
@@ -270,7 +270,7 @@ def test_several_labels_have_an_open_answer():
 def test_examples_from_a_file(tmp_path):
     path = tmp_path / "shots.jsonl"
     path.write_text('{"text": "Fine.", "label": "praise"}\n')
-    assert '"praise"' in TextCatTask(LABELS, examples=str(path)).prefix
+    assert '"praise"' in TextCatTask(LABELS, examples=str(path)).prompt("").prefix
     path.write_text('{"text": "Fine.", "label": "Praise"}\n')
     with pytest.raises(ConfigError, match=r"shots\.jsonl:1: unknown label 'Praise'\. Did you mean 'praise'"):
         TextCatTask(LABELS, examples=str(path))

@@ -14,20 +14,11 @@ from spacy_distill.teacher.trials import (
     difference_error,
     macro_f1,
     measure,
-    pick_examples,
     select,
     wilson,
 )
-from spacy_distill.types import Annotation
 
 LABELS = ("bad", "good")
-
-
-def gold(*labels: str) -> list[Annotation]:
-    return [
-        Annotation(f"{i}", f"text {i}", "textcat", LABELS, "ok", cats={name: float(name == label) for name in LABELS})
-        for i, label in enumerate(labels)
-    ]
 
 
 def trial(
@@ -64,29 +55,6 @@ def scores(n: int = 400, lean: float = 3.0) -> tuple[Scores, np.ndarray]:
     logprobs = rng.normal(size=(n, 2)) + 2.5 * np.eye(2)[truth] + [lean, 0.0]
     empty = np.array([[lean, 0.0]] * 3)
     return Scores("plain", 4, LABELS, logprobs, empty, logprobs, 12.5), truth
-
-
-def test_examples_take_the_labels_in_turn() -> None:
-    found = pick_examples(gold(*["good"] * 30, *["bad"] * 3), 10, seed=0)
-    assert [annotation.label for annotation in found[:6]] == ["bad", "good"] * 3
-    assert [annotation.label for annotation in found[6:]] == ["good"] * 4
-    assert len({annotation.id for annotation in found}) == 10
-
-
-def test_fewer_examples_are_the_beginning_of_more() -> None:
-    pool = gold(*["good", "bad"] * 20)
-    assert pick_examples(pool, 16, seed=3)[:8] == pick_examples(pool, 8, seed=3)
-    assert pick_examples(pool, 8, seed=3) != pick_examples(pool, 8, seed=4)
-    assert len(pick_examples(pool, 100, seed=0)) == 40
-    assert pick_examples(pool, 0, seed=0) == []
-
-
-def test_examples_leave_out_what_cannot_be_shown() -> None:
-    pool = gold("good", "good", "good", "good")
-    pool[0] = dataclasses.replace(pool[0], text="  ")
-    pool[1] = dataclasses.replace(pool[1], text="only $5 and ${nlp.lang}")
-    pool[2] = dataclasses.replace(pool[2], text=pool[3].text)
-    assert len(pick_examples(pool, 4, seed=0)) == 1
 
 
 def test_every_calibration_is_measured_on_the_same_scores() -> None:

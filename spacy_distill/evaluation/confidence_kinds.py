@@ -1,0 +1,207 @@
+"""Which kind of confidence to use, and whether to filter by it: from annotated gold to a recommendation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spacy.vocab import Vocab
+
+from ..docs import read_annotations
+from ..errors import InputError, StageError
+from ..files import describe_file, write_json
+from ..texts import gold_annotations, is_config_key, read_texts
+from ..types import Annotation, ConfidenceKind, TaskName
+from .comparison import interval
+from .confidence import HIGH, RESAMPLES, KindScore, judge, score
+from .confidence_curves import write_curves
+from .confidence_filter import MIN_ERRORS, MIN_GAIN, Filter, plan
+from .scores import label_set
+from .systems import check_label_names
+from .verdict import points
+
+FIGURES, CURVES = "calibration.json", "risk_coverage.svg"
+
+_CHEAPEST: tuple[ConfidenceKind, ...] = ("logprob", "verbalised", "votes")
+"""A log-probability costs nothing, a figure in words a few tokens, votes several replies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What a small gold sample says about a teacher's confidences.
+
+    texts (int): Gold's texts.
+    kinds (Tuple[KindScore, ...]): Every kind, in the order given.
+    best (Optional[str]): The one to use; None if none tells right from wrong.
+    filter (Optional[Filter]): What filtering by the best would do.
+    said (Tuple[str, ...]): All of it in sentences.
+    """
+
+    texts: int
+    kinds: tuple[KindScore, ...]
+    best: str | None
+    filter: Filter | None
+    said: tuple[str, ...]
+
+    def config(self) -> str:
+        """RETURNS (str): The lines for `configs/curation.cfg`; "" if filtering would not help."""
+        if self.filter is None or not self.filter.helps:
+            return ""
+        lines = [
+            "[rules.min_confidence]",
+            '@misc = "spacy_distill.min_confidence.v1"',
+            f"threshold = {self.filter.threshold}",
+            "",
+            "[rules.min_confidence.per_label]",
+            *(f"{name} = {value}" for name, value in self.filter.per_label.items() if is_config_key(name)),
+        ]
+        return "\n".join(lines)
+
+
+def recommend(
+    gold: Sequence[Annotation],
+    annotated: Mapping[str, Sequence[Annotation]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Recommendation:
+    """Compare kinds of confidence on the same gold, and choose.
+
+    The best kind has the lowest AURC; of those not significantly worse (paired bootstrap), the cheapest. It has to tell
+    right answers from wrong ones: its AUROC's interval lies above 0.5.
+
+    annotated (Mapping[str, Sequence[Annotation]]): A name for each annotation of gold's texts.
+    """
+    judged = [judge(name, gold, annotations) for name, annotations in annotated.items()]
+    scored = [score(each, resamples=resamples, seed=seed) for each in judged]
+    kinds = tuple(found for found, _ in scored)
+    useful = [i for i, found in enumerate(kinds) if found.auroc is not None and found.auroc.low > 0.5]
+    if not useful:
+        return Recommendation(len(gold), kinds, None, None, (*_about(kinds), _nothing_known(kinds)))
+    lowest = min(useful, key=lambda i: kinds[i].aurc.value)
+    close = [
+        i
+        for i in useful
+        if interval(kinds[i].aurc.value - kinds[lowest].aurc.value, scored[i][1] - scored[lowest][1]).low <= 0
+    ]
+    best = min(close, key=lambda i: (_CHEAPEST.index(kinds[i].kind), kinds[i].aurc.value))
+    found = plan(judged[best], resamples=resamples, seed=seed)
+    said = [*_about(kinds), _choice(kinds, best, lowest), *_filtering(kinds[best], found, gold[0].task == "textcat")]
+    return Recommendation(len(gold), kinds, kinds[best].name, found, tuple(said))
+
+
+def _about(kinds: Sequence[KindScore]) -> list[str]:
+    said = []
+    for kind in kinds:
+        if kind.high >= 0.9:
+            said.append(
+                f"{kind.name}: {100 * kind.high:.0f} % of the answers have a confidence of {HIGH} or more, and"
+                f" {100 * kind.accuracy.value:.0f} % are right."
+            )
+        if kind.without_answer or kind.without_confidence:
+            said.append(
+                f"{kind.name}: {kind.without_answer} texts have no usable answer, {kind.without_confidence} answers no"
+                " confidence of this kind. They are left aside."
+            )
+    return said
+
+
+def _nothing_known(kinds: Sequence[KindScore]) -> str:
+    if all(kind.auroc is None for kind in kinds):
+        return "Every answer is right, or every answer wrong: nothing can be said of confidence. Do not filter."
+    return (
+        "No kind of confidence tells right answers from wrong ones here: every AUROC might be that of a coin. Filtering"
+        " would not help."
+    )
+
+
+def _choice(kinds: Sequence[KindScore], best: int, lowest: int) -> str:
+    if len(kinds) == 1:
+        return f"{kinds[best].name} ({kinds[best].kind}) tells right answers from wrong ones."
+    if best == lowest:
+        return f"Use {kinds[best].name} ({kinds[best].kind}): the lowest mean share of errors (AURC)."
+    return (
+        f"Use {kinds[best].name} ({kinds[best].kind}): {kinds[lowest].name} is not significantly better, and costs"
+        " more replies."
+    )
+
+
+def _filtering(kind: KindScore, found: Filter, soft: bool) -> list[str]:
+    errors = round(kind.answers * found.errors_before)
+    if errors < MIN_ERRORS:
+        return [f"Filtering would not help: only {errors} of {kind.answers} answers are wrong."]
+    if found.gain is None:
+        return ["The teacher is no better than chance: no filter mends that. Change the teacher or its prompt."]
+    gain = (
+        f"by {points(found.gain.value, True)} %, 95 % interval {points(found.gain.low, True)} to"
+        f" {points(found.gain.high, True)} %, on answers that the thresholds were not chosen on"
+    )
+    if not found.helps:
+        return [
+            f"Filtering would not help: it would change what the labels are worth to a student {gain}, and what looks"
+            f" like less than {points(MIN_GAIN, True)} % is no gain in practice. Train on all of them"
+            + (", with soft labels." if kind.kind != "verbalised" and soft else ".")
+        ]
+    said = [
+        f"Filtering should help: {100 * found.kept:.0f} % of the answers stay, with {100 * found.errors_after:.1f} %"
+        f" errors in place of {100 * found.errors_before:.1f} %. It would change what the labels are worth to a student"
+        f" {gain}."
+    ]
+    rare = [name for name, (given, stay) in found.labels.items() if given and stay < 0.5 * found.kept * given]
+    if rare:
+        said.append(f"These labels lose most of their answers: {', '.join(rare)}. Look at them before you filter.")
+    odd = [name for name in found.per_label if not is_config_key(name)]
+    if odd:
+        said.append(f"A config cannot name {', '.join(map(repr, odd))}: the common threshold holds for them.")
+    return said
+
+
+def calibrate_files(
+    gold_file: Path,
+    output_dir: Path,
+    annotations: Sequence[Path],
+    *,
+    task: TaskName | None = None,
+    fields: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Recommendation:
+    """Compare the confidences of annotated files; write `calibration.json` and `risk_coverage.svg`.
+
+    gold_file (Path): See `read_texts`.
+    annotations (Sequence[Path]): The gold file, annotated: a DocBin for each kind of confidence.
+    fields (Optional[Mapping[str, str]]): Field names for `read_texts`.
+    RETURNS (Recommendation): What was written.
+    """
+    read = {path: read_annotations(path, Vocab(), task) for path in annotations}
+    first = next(iter(read.values()))[0]
+    for path, found in read.items():
+        if (found[0].task, found[0].exclusive) != (first.task, first.exclusive):
+            raise InputError(f"{path} is of another task than {annotations[0]}. Compare kinds on the same task.")
+    gold = gold_annotations(read_texts(gold_file, **(fields or {})), first.task, exclusive=first.exclusive)
+    if not gold:
+        raise StageError(f"{gold_file} has no texts.")
+    wanted = {record.id for record in gold}
+    named = {}
+    for path, found in read.items():
+        check_label_names(gold, label_set(found), "teacher")
+        name = path.stem if sum(other.stem == path.stem for other in read) == 1 else path.as_posix()
+        named[name] = [record for record in found if record.id in wanted]
+        if not named[name]:
+            raise InputError(f"{path} has no text of {gold_file}. Annotate the gold file itself.")
+    found_best = recommend(gold, named, seed=seed)
+    sources = {"gold": describe_file(gold_file), "annotations": [describe_file(path) for path in annotations]}
+    write_json(output_dir / FIGURES, {**_plain(asdict(found_best)), "sources": sources, "seed": seed})
+    write_curves(output_dir / CURVES, found_best.kinds)
+    return found_best
+
+
+def _plain(value: Any) -> Any:
+    """RETURNS (Any): With floats rounded to six digits, for JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return round(value, 6) if isinstance(value, (float, np.floating)) else value
