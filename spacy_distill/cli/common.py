@@ -19,7 +19,7 @@ SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
 
 REMEDIES = (
-    ("budget of", "give a larger budget"),
+    ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
     ("HTTP 429", "the server wants fewer requests; lower max_in_flight"),
     ("no whole response within", "the server is slow; raise timeout_s, or lower max_in_flight"),
     ("HTTP 400", "the server refuses these texts; its log says why"),

@@ -236,7 +236,7 @@ def test_from_a_dry_run_to_a_run_with_a_budget_and_on(run: Run, server: ChatServ
     out = run(*given, "--budget-usd", "1.2")
     asked = len(server.seen)
     assert 0 < asked * 0.024 <= 1.2
-    assert f"{60 - asked} × budget of $1.20 reached: give a larger budget" in out
+    assert f"{60 - asked} × budget of $1.20 reached: give a larger one" in out
     assert f"Spent {usd(asked * 0.024)}; saved $0.00" in out
     assert [one.status for one in read_annotations(Path("out/pool.spacy"), nlp.vocab)] == ["ok"] * asked + ["error"] * (
         60 - asked
