@@ -87,6 +87,7 @@ def estimate(nlp: Language, texts: Iterable[Text], *, ledger: Path | None = None
     texts (Iterable[Text]): What would be labelled.
     ledger (Optional[Path]): As for `annotate`.
     RETURNS (List[Estimate]): One for each component that is a teacher.
+    RAISES (ConfigError): Votes of a model whose answers are always the same.
     """
     models = teachers(nlp, ledger=ledger)
     counts = {name: _Count(model) for name, model in models.items()}
@@ -115,6 +116,7 @@ class _Count:
         self.first: Prompt | None = None
 
     def add(self, prompt: Prompt) -> None:
+        self.model.check(prompt)
         key = self.model.key(prompt)
         known = bytes.fromhex(key[:24])
         if known in self.seen:
