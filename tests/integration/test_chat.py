@@ -267,7 +267,7 @@ def test_one_text_that_is_refused_changes_nothing_for_the_others(
     chat = make_chat(max_in_flight=1)
     replies = ask(chat, [*asked, Prompt("b", schema=SCHEMA)])
     assert [reply.meta.status for reply in replies] == ["ok", *["error"] * 5, "ok"]
-    assert replies[1].meta.error == "HTTP 400 (context_length_exceeded)"
+    assert replies[1].meta.error == "HTTP 400 (context_length_exceeded): longer than the model's context"
     assert len(server.seen) == 7
     assert not caplog.records
 

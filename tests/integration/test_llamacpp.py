@@ -223,17 +223,18 @@ def test_every_schema_of_the_task_is_understood(
 ) -> None:
     task = TextCatTask(labels, **settings)
     (reply,) = ask(task, TEXTS[:1], max_tokens=32)
-    facts = task.read(reply)[1]
+    read = task.read(reply)
     assert not caplog.records  # Nothing was given up.
     if reply.meta.status == "truncated":  # So small a model may go on and on with its list.
-        assert facts["status"] in ("ok", "unparsed")
+        assert read.status in ("ok", "unparsed")
         return
-    assert facts["status"] in (("ok", "abstain") if settings.get("allow_none") else ("ok",))
+    assert read.status in (("ok", "abstain") if settings.get("allow_none") else ("ok",))
     said = json.loads(reply).get("label" if task.exclusive else "labels")
     assert set([said] if task.exclusive else said) <= {*labels, "none"}
     if task.exclusive:
-        assert 0.0 < facts["confidence"] <= 1.0
-        assert facts["confidence_kind"] == "logprob"
+        assert read.confidence is not None
+        assert 0.0 < read.confidence <= 1.0
+        assert read.kind == "logprob"
 
 
 def test_entities_are_quoted_with_a_score_each(ask: Callable[..., list[Reply]]) -> None:
@@ -244,7 +245,7 @@ def test_entities_are_quoted_with_a_score_each(ask: Callable[..., list[Reply]]) 
     scores = []
     for text, reply in zip(texts, ask(task, texts, max_tokens=96), strict=True):
         doc = nlp(text)
-        facts = task.parse(doc, reply)
+        facts = task.parse(doc, [reply])
         if reply.meta.status != "truncated":
             said = json.loads(reply)
             assert list(said) == ["entities"]

@@ -115,7 +115,8 @@ def test_invented_intents_are_no_labels(data, model, outside, statuses):
     task = {"@llm_tasks": "spacy_distill.TextCat.v1", "labels": labels}
     teacher = {"@llm_models": "spacy_distill.Recorded.v1", "path": str(file), "label_field": f"llm:{model}"}
     nlp.add_pipe("llm_textcat", config={"task": task, "model": teacher})
-    docs, summary = annotate(nlp, list(read_texts(file)))
+    labelled, summary = annotate(nlp, read_texts(file))
+    docs = list(labelled)
     assert summary.statuses == {"textcat": statuses}
     assert sum(statuses.values()) == summary.texts == 500
     said = [row[f"llm:{model}"] for row in records(file)]
