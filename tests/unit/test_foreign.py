@@ -11,7 +11,7 @@ from spacy_distill.annotate import annotate
 from spacy_distill.docs import annotations_of, facts_of
 from spacy_distill.teacher.foreign import Foreign
 from spacy_distill.teacher.scripted import Scripted
-from spacy_distill.teacher.types import Reply, ReplyMeta
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 from spacy_distill.types import Text
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -66,6 +66,7 @@ def test_the_provenance_adds_up_the_parts_of_a_text_that_was_cut_up() -> None:
     assert count > 1
     assert several["prompt_tokens"] == 9 * count
     assert len(once["prompt_hash"]) == 64
+    assert once["key"] == Scripted([]).key(Prompt(text))  # as in the ledger
     assert once["key"] != several["key"]
 
 
