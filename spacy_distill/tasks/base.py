@@ -117,8 +117,8 @@ class Task(ABC):
 
 
 def provenance(replies: Sequence[Reply]) -> Dict[str, Any]:
-    """RETURNS (Dict[str, Any]): Where a doc's replies come from: plain types. Tokens, cost and time of several are added
-    up, as far as they are known; their key is the hash of all keys."""
+    """RETURNS (Dict[str, Any]): Where a doc's replies come from: plain types. Tokens, cost and time of several are
+    added up, as far as they are known; their key is the hash of all keys."""
     metas = [reply.meta for reply in replies]
     keys = [meta.key for meta in metas]
     found: Dict[str, Any] = {
