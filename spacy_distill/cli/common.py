@@ -122,7 +122,7 @@ def print_books(books: Books) -> None:
 
 def _print_failures(books: Books) -> None:
     failed = books.failures.total()
-    console.print(f"{failed} texts got no reply:")
+    console.print(f"{failed} prompts got no reply:")
     for reason, count in books.failures.most_common(SHOWN_FAILURES):
         console.print(f"  {count} × {reason}{_remedy(reason)}")
     if len(books.failures) > SHOWN_FAILURES:

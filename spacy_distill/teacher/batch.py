@@ -237,7 +237,8 @@ class Batches:
         here = self._submissions.held().union(*({request.key for request in part} for part in self._later))
         for key in [key for key in wanted if key not in here]:
             failed = self._reply(Failure("no reply in a batch that another process collected"))
-            yield wanted.pop(key), self._ledger.get(key) or failed
+            known = self._ledger.get(key)  # It gets its key when it is kept, and is settled with the budget.
+            yield wanted.pop(key), failed if known is None else Reply(known, replace(known.meta, key=None))
 
     def _pending(self, wanted: dict[str, Request]) -> PendingError:
         names = [submission.batch for submission in self._submissions.open() if submission.batch]

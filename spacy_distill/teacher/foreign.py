@@ -1,6 +1,7 @@
 """Models of spaCy-llm's or the user's own, behind the ledger like ours."""
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any, Callable, Dict, Optional
 
 from ..errors import TeacherError
 from .base import Request, TeacherModel
-from .types import Reply, ReplyMeta
+from .types import Reply, ReplyMeta, sha256
 
 logger = logging.getLogger("spacy_distill")
+
+
+_SECRET = re.compile(r"key|token|secret|password|auth", re.IGNORECASE)
 
 
 class Foreign(TeacherModel):
@@ -18,7 +22,8 @@ class Foreign(TeacherModel):
     failure.
 
     call (Callable[..., Iterable[Iterable[str]]]): The model.
-    settings (Mapping[str, Any]): Its section in the config, which stands for all that could change a reply.
+    settings (Mapping[str, Any]): Its section in the config, which stands for all that could change a reply. Of what
+        looks like a key, only a hash is kept.
     ledger (Optional[Path]): See `TeacherModel`.
     """
 
@@ -44,7 +49,7 @@ class Foreign(TeacherModel):
 
     @property
     def params(self) -> Dict[str, Any]:
-        return {name: repr(value) for name, value in self._settings.items()}
+        return {name: repr(value) for name, value in _without_secrets(self._settings).items()}
 
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         for request in requests:
@@ -59,3 +64,11 @@ class Foreign(TeacherModel):
                 meta = ReplyMeta(status="error", error=type(error).__name__, model=self.name)
                 logger.warning("%s failed on one prompt: %s", self.name, type(error).__name__)
             yield request, Reply(text, meta)
+
+
+def _without_secrets(value: Any) -> Any:
+    """RETURNS (Any): A setting in which words under a name such as `api_key` are replaced by their hash."""
+    if isinstance(value, Mapping):
+        secret = {name for name, found in value.items() if isinstance(found, str) and _SECRET.search(str(name))}
+        return {n: sha256(found)[:12] if n in secret else _without_secrets(found) for n, found in value.items()}
+    return [_without_secrets(found) for found in value] if isinstance(value, (list, tuple)) else value

@@ -19,7 +19,8 @@ from spacy_distill.teacher import batch, batch_files
 from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
-from spacy_distill.teacher.types import Prompt, Reply
+from spacy_distill.teacher.submissions import Submissions
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
 OK = '{"label": "w%d"}'
@@ -314,6 +315,28 @@ def test_two_runs_on_one_ledger_submit_nothing_twice(make_chat: MakeChat, server
     assert [reply.meta.status for reply in found] == ["ok"] * 600
     assert len(server.billed) == 300
     assert set(server.billed.values()) == {1}
+
+
+def test_what_another_process_collected_is_taken_from_the_ledger_and_settled(
+    make_chat: MakeChat, server: BatchServer, ledger: Path
+) -> None:
+    chat, asked, other = make_chat(), prompts(5), Ledger(ledger)
+    chat.budget = Budget(tokens=100_000)
+    submissions = Submissions(other, server.url, "loopback-1", {})
+
+    def collect(seen: Seen) -> None:
+        for submission in submissions.open() if seen.kind == "look" else ():
+            for prompt in asked[1:]:
+                refused = Reply("", ReplyMeta(status="refused"))
+                other.put(chat.key(prompt), prompt, refused, model="loopback-1", params={})
+            submissions.release(submission)
+
+    server.before = collect
+    replies = ask(chat, asked)
+    other.close()
+    assert [reply.meta.status for reply in replies] == ["ok"] + ["refused"] * 4
+    assert [reply.meta.from_ledger for reply in replies] == [False] + [True] * 4
+    assert chat.budget._reserved == NOTHING
 
 
 def test_a_refused_batch_is_told_and_can_be_submitted_later(make_chat: MakeChat, server: BatchServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from spacy_distill.annotate import annotate
 from spacy_distill.docs import annotations_of, facts_of
 from spacy_distill.teacher.foreign import Foreign
 from spacy_distill.teacher.scripted import Scripted
-from spacy_distill.teacher.types import Reply, ReplyMeta
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 from spacy_distill.types import Text
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -66,6 +67,7 @@ def test_the_provenance_adds_up_the_parts_of_a_text_that_was_cut_up() -> None:
     assert count > 1
     assert several["prompt_tokens"] == 9 * count
     assert len(once["prompt_hash"]) == 64
+    assert once["key"] == Scripted([]).key(Prompt(text))  # as in the ledger
     assert once["key"] != several["key"]
 
 
@@ -110,3 +112,18 @@ def test_a_foreign_models_failure_is_one_texts_failure_and_quotes_nothing() -> N
     replies = dict(Foreign(call, {"@llm_models": "mine.v1"}).stream(["a", "b"]))
     assert replies[0] == "yes"
     assert (replies[1].meta.status, replies[1].meta.error) == ("error", "RuntimeError")
+
+
+def test_a_key_in_a_foreign_models_settings_is_not_in_the_ledger(tmp_path: Path) -> None:
+    def ask(key: str, **others: Any) -> Foreign:
+        settings = {"@llm_models": "mine.v1", "config": {"api_key": key, "headers": [{"Authorization": key}], **others}}
+        model = Foreign(lambda prompts: [["yes"]], settings, tmp_path / "ledger.sqlite")
+        assert dict(model.stream(["a"])) == {0: "yes"}
+        return model
+
+    models = [ask("sk-canary-1"), ask("sk-canary-2"), ask("sk-canary-1", temperature=0.5)]
+    assert len({model.key(Prompt("a")) for model in models}) == 3
+    for model in models:
+        assert model.ledger is not None
+        model.ledger.close()
+    assert b"canary" not in (tmp_path / "ledger.sqlite").read_bytes()
