@@ -21,6 +21,7 @@ from .errors import InputError, StageError
 from .types import Annotation, Span, TaskName, Text
 
 SPANS_KEY = "teacher"
+_IOB_MISSING = 0
 DOCBIN_ATTRS = ("ORTH", "SPACY", "ENT_IOB", "ENT_TYPE")
 
 if not Doc.has_extension("distill"):
@@ -71,6 +72,7 @@ def annotations_of(doc: Doc) -> list[Annotation]:
                 exclusive=bool(facts.get("exclusive", True)),
                 cats={label: doc.cats.get(label, 0.0) for label in labels} if ok and task == "textcat" else None,
                 ents=_entities(doc) if ok and task == "ner" else None,
+                missing=_missing(doc) if ok and task == "ner" else (),
                 confidence=facts.get("confidence"),
                 confidence_kind=facts.get("confidence_kind"),
                 group=distill.get("group"),
@@ -92,6 +94,13 @@ def _entities(doc: Doc) -> tuple[Span, ...]:
         Span(ent.start_char, ent.end_char, ent.label_, scores.get((ent.start_char, ent.end_char, ent.label_)))
         for ent in doc.ents
     )
+
+
+def _missing(doc: Doc) -> tuple[Span, ...]:
+    """RETURNS (Tuple[Span, ...]): The tokens that are neither in an entity nor outside of one, run by run."""
+    runs = itertools.groupby(doc, key=lambda token: token.ent_iob == _IOB_MISSING)
+    unknown = [list(run) for missing, run in runs if missing]
+    return tuple(Span(run[0].idx, run[-1].idx + len(run[-1]), "") for run in unknown)
 
 
 def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
@@ -116,6 +125,28 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
             "provenance": dict(annotation.provenance),
         },
     )
+    _set_answer(doc, annotation)
+    if annotation.ents is not None:
+        doc.spans[SPANS_KEY] = [_char_span(doc, annotation, span) for span in annotation.ents]
+        doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in annotation.ents]
+    return doc
+
+
+def correct_doc(doc: Doc, annotation: Annotation) -> Doc:
+    """Put other classes or entities in the place of those of an annotated doc. What the teacher quoted stays in
+    `doc.spans["teacher"]`, and its reply in the facts.
+
+    RETURNS (Doc): A copy.
+    RAISES (InputError): See `annotate_doc`.
+    """
+    copy = doc.copy()
+    said = {"confidence": annotation.confidence, "confidence_kind": annotation.confidence_kind}
+    note(copy, annotation.task, {**(facts_of(doc, annotation.task) or {}), **said})
+    _set_answer(copy, annotation)
+    return copy
+
+
+def _set_answer(doc: Doc, annotation: Annotation) -> None:
     if annotation.cats is not None:
         doc.cats.update(annotation.cats)
     if annotation.ents is not None:
@@ -130,9 +161,6 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
         taken = {token for ent in ents for token in range(ent.start, ent.end)}
         unknown = sorted({i for span in missing for i in range(span.start, span.end)} - taken)
         doc.set_ents(ents, missing=[doc[i : i + 1] for i in unknown], default="outside")
-        doc.spans[SPANS_KEY] = ents
-        doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in annotation.ents]
-    return doc
 
 
 def _char_span(doc: Doc, annotation: Annotation, span: Span, mode: str = "strict") -> DocSpan:

@@ -15,6 +15,7 @@ from .import_ import import_
 from .init import init
 from .preview import preview
 from .release import release
+from .vectors import vectors
 
 INTERRUPTED = 130
 
@@ -28,8 +29,9 @@ app = typer.Typer(
     help="""Turn a large language model's knowledge of one task into a tiny spaCy pipeline.
 
 The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
-texts or **import** labels made elsewhere, **curate** them, build a **corpus**, train with `spacy train`, **evaluate**
-student and teacher against people, **release** a wheel that needs spaCy alone.
+texts or **import** labels made elsewhere, **curate** them, build a **corpus**, train with `spacy train` (with word
+**vectors** where labels are few), **evaluate** student and teacher against people, **release** a wheel that needs spaCy
+alone.
 
 Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
 )
@@ -40,6 +42,7 @@ app.command("annotate")(annotate)
 app.command("import")(import_)
 app.command("curate")(curate)
 app.command("corpus")(corpus)
+app.command("vectors")(vectors)
 app.command("evaluate")(evaluate)
 app.command("release")(release)
 

@@ -12,7 +12,7 @@ from ..types import TaskName
 from .common import console
 
 if TYPE_CHECKING:
-    from ..curation.types import Curation
+    from ..curation.types import Correction, Curation
 
 FEW_EXAMPLES = 10
 """A label with fewer texts than this is named in a warning."""
@@ -20,22 +20,25 @@ FEW_EXAMPLES = 10
 
 def curate(
     annotations: Annotated[Path, typer.Argument(help="Annotated docs from `annotate` or `import` (.spacy).")],
-    output_dir: Annotated[Path, typer.Argument(help="Where kept.spacy, rejected.jsonl and curation.json go.")],
+    output_dir: Annotated[
+        Path, typer.Argument(help="Where kept.spacy, what was corrected or rejected, and the books go.")
+    ],
     config: Annotated[Path, typer.Option(help="The rules and their order.")] = Path("configs/curation.cfg"),
     gold: Annotated[
         Optional[list[Path]], typer.Option(help="Texts kept for evaluation: must not be trained on. Repeat it.")
     ] = None,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     code: Annotated[Optional[Path], typer.Option(help="Python file that registers rules of your own.")] = None,
-    explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected.")] = False,
+    explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected or corrected.")] = False,
     text_field: Annotated[str, typer.Option(help="Field with the text in the gold.")] = "text",
     group_field: Annotated[str, typer.Option(help="Field with the group in the gold.")] = "group",
 ) -> None:
     """Decide what the student may learn from.
 
     Reads annotated docs; runs the rules that **config** lists, in its order; writes `kept.spacy` (the docs as they
-    were), `rejected.jsonl` (each with the rule and its reason) and `curation.json` (the books: nothing disappears
-    uncounted). Name every file you evaluate on with **--gold**, so that the student never sees those texts.
+    were, or as a rule corrected them), `corrected.jsonl` (before and after), `rejected.jsonl` (each with the rule and
+    its reason) and `curation.json` (the books: nothing disappears uncounted). Name every file you evaluate on with
+    **--gold**, so that the student never sees those texts.
 
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
@@ -47,7 +50,7 @@ def curate(
     from ..curation.curate import curate as run
     from ..curation.curate import load_rules
     from ..curation.types import Context
-    from ..curation.write import BOOKS, KEPT, REJECTED, write_curation
+    from ..curation.write import BOOKS, CORRECTED, KEPT, REJECTED, write_curation
     from ..docs import read_annotated
     from ..errors import ConfigError, StageError
     from ..files import describe_file
@@ -74,7 +77,7 @@ def curate(
     _print_books(result)
     if explain:
         _print_examples(result)
-    console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, REJECTED, BOOKS))}")
+    console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, BOOKS))}")
     if "leakage" in rules and not gold:
         console.print("No --gold was given: nothing keeps the texts you evaluate on out of the training data.")
     if not result.kept:
@@ -92,12 +95,13 @@ def curate(
 def _print_books(result: Curation) -> None:
     table = Table(title="Rules", title_justify="left")
     table.add_column("rule")
-    for name in ("given", "kept", "dropped"):
+    for name in ("given", "kept", "corrected", "dropped"):
         table.add_column(name, justify="right")
     table.add_column("notes")
     for book in result.books.rules:
         notes = ", ".join(f"{name}: {count}" for name, count in book.notes.items())
-        table.add_row(book.rule, str(book.given), str(book.kept), str(book.dropped), notes)
+        counts = (book.given, book.kept, book.corrected, book.dropped)
+        table.add_row(book.rule, *map(str, counts), notes)
     console.print(table)
     table = Table(title="Labels", title_justify="left")
     table.add_column("label")
@@ -110,8 +114,32 @@ def _print_books(result: Curation) -> None:
 
 def _print_examples(result: Curation) -> None:
     for book in result.books.rules:
-        examples = [rejection for rejection in result.rejected if rejection.rule == book.rule][:3]
-        for rejection in examples:
-            text = " ".join(rejection.annotation.text.split())
-            short = text if len(text) <= 80 else text[:79] + "…"
-            console.print(f"{book.rule}: {rejection.annotation.id}: {rejection.reason}\n    {short}")
+        for rejection in [item for item in result.rejected if item.rule == book.rule][:3]:
+            console.print(f"{book.rule}: {rejection.annotation.id}: {rejection.reason}")
+            console.print(f"    {_short(rejection.annotation.text)}")
+        for correction in [item for item in result.corrected if item.rule == book.rule][:3]:
+            console.print(f"{book.rule}: {correction.after.id}: {_difference(correction)}")
+            console.print(f"    {_short(correction.after.text)}")
+
+
+def _difference(correction: Correction) -> str:
+    """RETURNS (str): What was said before and after, of the spans or classes that differ."""
+    before, after = correction.before, correction.after
+    if after.ents is None:
+        return f"{', '.join(before.positive())} became {', '.join(after.positive())}"
+    now = {(span.start, span.end): span.label for span in after.ents}
+    said = [
+        f"{_short(after.text[span.start : span.end], 30)!r} {span.label} became"
+        f" {now.get((span.start, span.end), 'unknown')}"
+        for span in before.ents or ()
+        if now.get((span.start, span.end)) != span.label
+    ]
+    known = {(span.start, span.end) for span in before.ents or ()} | {(s.start, s.end) for s in before.missing}
+    fresh = [span for span in after.missing if (span.start, span.end) not in known]
+    said += [f"{_short(after.text[span.start : span.end], 30)!r} became unknown" for span in fresh]
+    return "; ".join(said[:4]) + ("; …" if len(said) > 4 else "")
+
+
+def _short(text: str, length: int = 80) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from confection import ConfigValidationError
@@ -11,7 +12,7 @@ from spacy.util import load_config, registry
 
 from ..errors import ConfigError, InputError
 from ..types import Annotation, Rejection
-from .types import Books, Context, Curation, Rule, RuleBook, label_counts
+from .types import Books, Context, Correction, Curation, Rule, RuleBook, RuleResult, label_counts
 
 
 def load_rules(path: Path) -> dict[str, Rule]:
@@ -56,25 +57,54 @@ def curate(annotations: Sequence[Annotation], rules: Mapping[str, Rule], context
     rules (Mapping[str, Rule]): By name, in order.
     RETURNS (Curation): Every annotation is in `kept` (in the order given) or in `rejected`, once.
     RAISES (InputError): An id that occurs twice, or labels that differ between records.
-    RAISES (ConfigError): A rule that changes, adds or loses an annotation.
+    RAISES (ConfigError): A rule that adds or loses an annotation, or changes more of one than what was said of it.
     """
     _check(annotations)
     remaining = list(annotations)
+    corrected: list[Correction] = []
     rejected: list[Rejection] = []
     books: list[RuleBook] = []
     for name, rule in rules.items():
         result = rule(list(remaining), context)
-        returned = sorted(map(id, [*result.kept, *(annotation for annotation, _ in result.dropped)]))
-        if returned != sorted(map(id, remaining)):
-            raise ConfigError(
-                f"The rule {name!r} was given {len(remaining)} annotations and returned {len(result.kept)} kept and"
-                f" {len(result.dropped)} dropped. A rule must return each annotation it is given, unchanged, once."
-            )
+        corrections = _corrections(name, remaining, result)
+        corrected.extend(corrections)
         rejected.extend(Rejection(annotation, name, reason) for annotation, reason in result.dropped)
-        books.append(RuleBook(name, len(remaining), len(result.kept), len(result.dropped), dict(result.notes)))
-        kept = set(map(id, result.kept))
-        remaining = [annotation for annotation in remaining if id(annotation) in kept]
-    return Curation(remaining, rejected, Books(tuple(books), label_counts(annotations), label_counts(remaining)))
+        books.append(
+            RuleBook(name, len(remaining), len(result.kept), len(corrections), len(result.dropped), dict(result.notes))
+        )
+        kept = {annotation.id: annotation for annotation in result.kept}
+        remaining = [kept[annotation.id] for annotation in remaining if annotation.id in kept]
+    counts = label_counts(annotations), label_counts(remaining)
+    return Curation(remaining, corrected, rejected, Books(tuple(books), *counts))
+
+
+def _corrections(name: str, given: Sequence[Annotation], result: RuleResult) -> list[Correction]:
+    """RETURNS (List[Correction]): The copies among what a rule kept. RAISES (ConfigError): See `curate`."""
+    before = {annotation.id: annotation for annotation in given}
+    returned = sorted(annotation.id for annotation in [*result.kept, *(dropped for dropped, _ in result.dropped)])
+    if returned != sorted(before):
+        raise ConfigError(
+            f"The rule {name!r} was given {len(given)} annotations and returned {len(result.kept)} kept and"
+            f" {len(result.dropped)} dropped. A rule must return each annotation it is given, or a corrected copy of"
+            " it, once."
+        )
+    corrections = [
+        Correction(before[annotation.id], annotation, name)
+        for annotation in result.kept
+        if annotation != before[annotation.id]
+    ]
+    for correction in corrections:
+        if _unsaid(correction.before) != _unsaid(correction.after):
+            raise ConfigError(
+                f"The rule {name!r} returned record {correction.before.id} with more changed than its classes or"
+                " entities, the tokens that are unknown, and the confidence."
+            )
+    return corrections
+
+
+def _unsaid(annotation: Annotation) -> Annotation:
+    """RETURNS (Annotation): The record without what a rule may correct."""
+    return replace(annotation, cats=None, ents=None, missing=(), confidence=None, confidence_kind=None)
 
 
 def _check(annotations: Sequence[Annotation]) -> None:

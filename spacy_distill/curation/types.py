@@ -35,8 +35,9 @@ class Context:
 class RuleResult:
     """What a rule made of the annotations it was given: each of them is in `kept` or in `dropped`, once.
 
-    kept (List[Annotation]): In the order given, the same objects.
-    dropped (List[Tuple[Annotation, str]]): With the reason, for a person to read.
+    kept (List[Annotation]): In the order given. The same objects, or in the place of one a corrected copy
+        (`dataclasses.replace`) with other classes or entities.
+    dropped (List[Tuple[Annotation, str]]): The same objects, with the reason, for a person to read.
     notes (Mapping[str, int]): Whatever else is worth counting, such as how many the rule could not judge.
     """
 
@@ -56,6 +57,7 @@ class RuleBook:
     rule (str): Its name in the config.
     given (int): Annotations before the rule.
     kept (int): Annotations after it.
+    corrected (int): How many of them it put a corrected copy in the place of.
     dropped (int): Annotations it rejected.
     notes (Mapping[str, int]): See `RuleResult.notes`.
     """
@@ -63,6 +65,7 @@ class RuleBook:
     rule: str
     given: int
     kept: int
+    corrected: int
     dropped: int
     notes: Mapping[str, int]
 
@@ -86,10 +89,25 @@ class Books:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What a rule put in the place of an annotation.
+
+    before (Annotation): As the rule was given it.
+    after (Annotation): As the rule left it: other classes or entities, or more that is unknown.
+    rule (str): The rule's name in the config.
+    """
+
+    before: Annotation
+    after: Annotation
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
 class Curation:
-    """What a curation kept, what it rejected, and the books: given = kept + rejected."""
+    """What a curation kept, what it corrected and rejected, and the books: given = kept + rejected."""
 
     kept: list[Annotation]
+    corrected: list[Correction]
     rejected: list[Rejection]
     books: Books
 

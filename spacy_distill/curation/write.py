@@ -1,4 +1,4 @@
-"""Write a curation: the docs it kept, what it rejected and why, and the books."""
+"""Write a curation: the docs it kept, what it corrected, what it rejected and why, and the books."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from ..docs import facts_of, write_docs
+from ..docs import correct_doc, facts_of, write_docs
 from ..files import write_json, write_jsonl
 from ..types import Annotation, Rejection, TaskName
 from .types import Curation
 
-KEPT, REJECTED, BOOKS = "kept.spacy", "rejected.jsonl", "curation.json"
+KEPT, CORRECTED, REJECTED, BOOKS = "kept.spacy", "corrected.jsonl", "rejected.jsonl", "curation.json"
 
 
 def write_curation(
@@ -26,13 +26,35 @@ def write_curation(
     task: TaskName,
     sources: Mapping[str, Any],
 ) -> None:
-    """Write `kept.spacy`, `rejected.jsonl` and `curation.json`. The kept docs are the originals, untouched.
+    """Write `kept.spacy`, `corrected.jsonl`, `rejected.jsonl` and `curation.json`.
+
+    The kept docs are the originals, those that a rule corrected excepted.
 
     docs (Sequence[Doc]): What was read, and `annotations` their records, in the same order.
     sources (Mapping[str, Any]): What the books are to say of where it came from: paths and hashes.
     """
     of_id = {annotation.id: doc for annotation, doc in zip(annotations, docs, strict=True)}
-    write_docs(output_dir / KEPT, (of_id[annotation.id] for annotation in curation.kept))
+    corrected = {correction.after.id for correction in curation.corrected}
+    write_docs(
+        output_dir / KEPT,
+        (
+            correct_doc(of_id[annotation.id], annotation) if annotation.id in corrected else of_id[annotation.id]
+            for annotation in curation.kept
+        ),
+    )
+    write_jsonl(
+        output_dir / CORRECTED,
+        (
+            {
+                "rule": correction.rule,
+                "id": correction.before.id,
+                "text": correction.before.text,
+                "before": _said(correction.before),
+                "after": _said(correction.after),
+            }
+            for correction in curation.corrected
+        ),
+    )
     write_jsonl(
         output_dir / REJECTED,
         (_row(rejection, facts_of(of_id[rejection.annotation.id], task) or {}) for rejection in curation.rejected),
@@ -41,6 +63,7 @@ def write_curation(
         "task": task,
         "given": len(annotations),
         "kept": len(curation.kept),
+        "corrected": len({correction.after.id for correction in curation.corrected}),
         "rejected": len(curation.rejected),
         **asdict(curation.books),
         "sources": dict(sources),
@@ -50,16 +73,22 @@ def write_curation(
 
 def _row(rejection: Rejection, facts: Mapping[str, Any]) -> dict[str, Any]:
     annotation = rejection.annotation
-    said: dict[str, Any] = {"labels": list(annotation.positive())}
-    if annotation.task == "ner":
-        said = {"spans": [[span.start, span.end, span.label] for span in annotation.ents or ()]}
     row = {
         "rule": rejection.rule,
         "reason": rejection.reason,
         "id": annotation.id,
         "text": annotation.text,
         "status": annotation.status,
-        **said,
+        **_said(annotation),
         "confidence": annotation.confidence,
     }
     return {**row, "raw": facts["raw"]} if "raw" in facts else row
+
+
+def _said(annotation: Annotation) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The labels, or the spans and what is unknown, for JSON."""
+    if annotation.task == "textcat":
+        return {"labels": list(annotation.positive())}
+    said: dict[str, Any] = {"spans": [[span.start, span.end, span.label] for span in annotation.ents or ()]}
+    unknown = [[span.start, span.end] for span in annotation.missing]
+    return {**said, "unknown": unknown} if unknown else said

@@ -13,7 +13,7 @@ from ..errors import TeacherError
 from .base import Request
 from .completions import Failure, Features, ladder, read_quotas, read_response, request_body
 from .ledger import Ledger
-from .limits import LONGEST_WAIT_S, Permit, backoff_s
+from .limits import LONGEST_WAIT_S, Limits, Permit, backoff_s
 from .transport import Broken, TooSlow, Transport, Unreachable
 from .types import Prompt, Reply, ReplyMeta
 
@@ -107,11 +107,12 @@ class Asker:
         try:
             known = ledger.get(request.key) if ledger else None
             if known is not None:
-                return rung, known
+                return rung, Reply(known, replace(known.meta, key=None))  # It gets its key when it is kept.
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
-            outcome = await self._send(transport, permit, request_body(prompt, self._name, features, self._params))
             limits = transport.gate.limits
+            body = request_body(prompt, self._name, features, self._params)
+            outcome = await self._send(transport, limits, permit, body)
             if isinstance(outcome, Reply):
                 read, written = outcome.meta.prompt_tokens, outcome.meta.reply_tokens
                 limits.succeeded(permit, None if read is None else read + (written or 0))
@@ -124,14 +125,16 @@ class Asker:
         finally:
             transport.gate.leave()
 
-    async def _send(self, transport: Transport, permit: Permit, body: bytes) -> Reply | Failure:
+    async def _send(self, transport: Transport, limits: Limits, permit: Permit, body: bytes) -> Reply | Failure:
         try:
             response = await transport.post(body)
         except Unreachable as error:
             return Failure(str(error), status=_UNREACHABLE)
         except Broken as error:
-            return Failure(str(error), overloaded=isinstance(error, TooSlow))
-        transport.gate.limits.heard(permit, *read_quotas(response.headers))
+            if isinstance(error, TooSlow):
+                limits.too_slow(permit)
+            return Failure(str(error))
+        limits.heard(permit, *read_quotas(response.headers))
         outcome = read_response(response.status, response.headers, response.body)
         if isinstance(outcome, Reply):
             return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))

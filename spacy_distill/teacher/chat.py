@@ -205,7 +205,7 @@ class Chat(TeacherModel):
             arrivals.fail(error)
 
     def _keep_all(self, answers: _Answers) -> _Answers:
-        with self.ledger.together() if self.ledger is not None else nullcontext():
+        with self.ledger.transaction() if self.ledger is not None else nullcontext():
             return [(request, self._keep(request, reply)) for request, reply in answers]
 
     def _closed(self) -> TeacherError:

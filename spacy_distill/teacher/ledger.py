@@ -87,6 +87,22 @@ class Ledger:
             raise InputError(f"{self.path} is not a ledger ({error}). Give another path, or move it away.") from error
         return connection
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """YIELDS (sqlite3.Connection): What is written through it, and by `put` meanwhile, is written together or not
+        at all."""
+        with self._lock:
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                self._frames.clear()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
     def get(self, key: str) -> Reply | None:
         """RETURNS (Optional[Reply]): The reply paid for under this key; None if there is none, or only a failure."""
         with self._lock:
@@ -129,19 +145,6 @@ class Ledger:
                 row,
             )
         return reply
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Commit all that is put within at once, when it ends: far cheaper than one by one."""
-        with self._lock:
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self._frames.clear()
-                self.connection.execute("ROLLBACK")
-                raise
 
     def has_reply(self, model: str, params: dict[str, Any]) -> bool:
         """RETURNS (bool): Whether a model with these parameters ever gave a reply."""

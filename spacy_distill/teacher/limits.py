@@ -107,10 +107,10 @@ class _Allowance:
 class Limits:
     """How many requests may be in flight to one server, and when the next may go.
 
-    In flight: as many as allowed at first. Overload leaves fewer, after a pause that all share; then one request goes
+    In flight: as many as allowed at first. A refusal leaves fewer, after a pause that all share; then one request goes
     to see, each success lets one more go until there are as many as were left, and from there on one more for as many
-    successes as are in flight. This is TCP's slow start and congestion avoidance (RFC 5681): additive increase,
-    multiplicative decrease.
+    successes as are in flight. A timeout leaves fewer at once. This is TCP's slow start and congestion avoidance (RFC
+    5681): additive increase, multiplicative decrease.
 
     max_in_flight (int): Requests at a time, at most.
     requests_per_minute (Optional[float]): The user's limit. None: none.
@@ -191,17 +191,15 @@ class Limits:
             self._tokens.correct(tokens - permit.tokens)
 
     def overloaded(self, permit: Permit, wait_s: float | None) -> float:
-        """The server would not take it, or took too long: all wait, and fewer go at a time.
+        """The server would not take it: all wait, and fewer go at a time.
 
         Those that were on their way when it said so for the first time say nothing new.
 
         wait_s (Optional[float]): What the server asked for. None: a pause that grows from refusal to refusal.
         RETURNS (float): Seconds of a pause that begins now; 0 if it began before.
         """
-        first = permit.number > self._lowered_at
+        first = self._lower(permit)
         if first:
-            self._lowered_at = int(self._requests.spent)
-            self._threshold = max(1.0, self._window * _DECREASE)
             self._window = 1.0
             self._refused += 1
         if wait_s is not None and wait_s <= LONGEST_WAIT_S:
@@ -210,6 +208,18 @@ class Limits:
             pause_s = backoff_s(self._refused) if first else 0.0
         self._paused_until_s = max(self._paused_until_s, self._clock() + pause_s)
         return pause_s if first else 0.0
+
+    def too_slow(self, permit: Permit) -> None:
+        """There was no response in time: fewer go at a time, but nobody need wait."""
+        if self._lower(permit):
+            self._window = self._threshold
+
+    def _lower(self, permit: Permit) -> bool:
+        first = permit.number > self._lowered_at
+        if first:
+            self._lowered_at = int(self._requests.spent)
+            self._threshold = max(1.0, self._window * _DECREASE)
+        return first
 
     def _estimate(self, chars: int) -> float:
         return chars * (self._known_tokens / self._known_chars if self._known_chars else _TOKENS_PER_CHAR)

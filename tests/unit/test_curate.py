@@ -59,7 +59,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_the_list_says_which_rules_run_and_in_which_order(tmp_path: Path) -> None:
     text = DEFAULT.read_text(encoding="utf8")
-    listed = '["status", "leakage", "conflicts", "duplicates"]'
+    listed = '["status", "leakage", "conflicts", "duplicates", "span_errors"]'
     assert listed in text
     config = write(tmp_path, text.replace(listed, '["min_confidence", "status"]'))
     assert list(load_rules(config)) == ["min_confidence", "status"]

@@ -33,6 +33,28 @@ def test_what_was_put_is_got_whole(tmp_path: Path) -> None:
     assert (kept.meta.confidence, kept.meta.prompt_tokens) == (0.0, 0)
 
 
+def test_what_is_put_together_is_there_together_or_not_at_all(tmp_path: Path) -> None:
+    ledger, other = Ledger(tmp_path / "ledger.sqlite"), Ledger(tmp_path / "ledger.sqlite")
+    with ledger.transaction():
+        put(ledger, "a", "1")
+        put(ledger, "b", "2")
+        assert other.get("a") is None
+    assert (other.get("a"), other.get("b")) == ("1", "2")
+    fresh = Ledger(tmp_path / "fresh.sqlite")
+
+    def interrupted() -> None:
+        with fresh.transaction():
+            put(fresh, "c", "3")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert fresh.get("c") is None
+    put(fresh, "c", "4")
+    (row,) = fresh.rows()
+    assert row["prompt"] == "before the text after"  # Its constant parts were taken back, and are there again.
+
+
 def test_a_row_is_committed_at_once_and_holds_the_whole_prompt(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     put(ledger, "k", "yes")

@@ -124,6 +124,18 @@ def test_success_raises_fast_up_to_what_an_overload_left_and_slowly_from_there(c
     assert limited.window == 20  # And never above.
 
 
+def test_a_server_that_is_too_slow_gets_fewer_at_a_time_and_no_pause(clock: Clock) -> None:
+    limited = Limits(10, clock=clock)
+    for permit in send(limited, 10):
+        limited.too_slow(permit)
+        limited.end()
+    assert limited.window == 7  # Once for all that were on their way.
+    limited.too_slow(send(limited, 1)[0])
+    limited.end()
+    assert limited.window == 4
+    send(limited, 4)
+
+
 def test_a_server_that_takes_eight_at_a_time_is_asked_about_eight_at_a_time(clock: Clock) -> None:
     limited = Limits(64, clock=clock)
     taken = refused = 0

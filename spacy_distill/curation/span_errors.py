@@ -1,0 +1,212 @@
+"""Entities a teacher probably got wrong, found by what it said of like words elsewhere.
+
+Confident learning (Northcutt et al. 2021, https://arxiv.org/abs/1911.00068) over tokens: a linear model of words,
+affixes, shapes and neighbours learns the teacher's labels from four fifths of the texts and judges the last fifth.
+Where it is surer of something else than it usually is of what is labelled so, the teacher contradicts itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import spacy
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+
+from ..errors import ConfigError
+from ..texts import normal_form
+from ..types import Annotation, Span
+from .types import Context, Rule, RuleResult
+
+Floats = NDArray[np.float64]
+
+_MOST_SPANS = 8
+"""A text with more entities counts no more than one with so many: one long list must not outvote the rest."""
+
+_BUCKETS = 2**18
+
+
+def make_span_errors(folds: int = 5, min_probability: float = 0.6) -> Rule:
+    """Correct the label of entities, and mark tokens as unknown, where the teacher contradicts itself.
+
+    An entity gets another label if that label is more probable. An entity that is probably none, and tokens outside
+    entities that probably are one, become *missing*: training neither learns nor unlearns them. What people checked
+    stays as it is, and so does text classification.
+
+    folds (int): The parts the texts are divided into, at least 2: each is judged by a model of the others.
+    min_probability (float): From 0 to 1: no label is changed to one less probable than this.
+    RETURNS (Rule): Drops nothing. Notes count the entities and the stretches of tokens that were changed.
+    RAISES (ConfigError): A setting out of its range.
+    """
+    if folds < 2:
+        raise ConfigError(f"span_errors: folds is {folds}; expected 2 or more.")
+    if not isinstance(min_probability, (int, float)) or not 0.0 <= min_probability <= 1.0:
+        raise ConfigError(
+            f"span_errors: min_probability is {min_probability!r}; expected a number from 0 to 1, such as 0.6."
+        )
+
+    def rule(annotations: list[Annotation], context: Context) -> RuleResult:
+        if all(annotation.task != "ner" or not annotation.ents for annotation in annotations):
+            return RuleResult(list(annotations), [])
+        texts = _Tokens.of(annotations)
+        if len(set(texts.clusters)) < folds:
+            return RuleResult(list(annotations), [], {"too few texts to judge": len(annotations)})
+        probabilities = _out_of_fold(texts, folds)
+        thresholds = _Thresholds.of(texts, probabilities, min_probability)
+        kept = []
+        notes = {"entities relabelled": 0, "entities made unknown": 0, "other tokens made unknown": 0}
+        for index, annotation in enumerate(annotations):
+            if not annotation.gold:
+                annotation = thresholds.correct(annotation, texts, index, probabilities[texts.rows(index)], notes)
+            kept.append(annotation)
+        return RuleResult(kept, [], {name: count for name, count in notes.items() if count})
+
+    return rule
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The texts' tokens, and the teacher's label of each.
+
+    docs (List[Doc]): A text each.
+    labels (Tuple[str, ...]): Entity labels; row 0 of a probability is "none", row 1 the first label, and so on.
+    tags (NDArray[int]): Of every token of every text `(T,)`: 0 for none, else the label's number.
+    starts (NDArray[int]): Where each text's tokens begin `(N + 1,)`.
+    clusters (List[str]): What a fold must not divide: the text's group, or the text itself.
+    weights (NDArray[float]): How much each text counts `(N,)`, see `_MOST_SPANS`.
+    """
+
+    docs: list[Doc]
+    labels: tuple[str, ...]
+    tags: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    clusters: list[str]
+    weights: Floats
+
+    @classmethod
+    def of(cls, annotations: Sequence[Annotation]) -> "_Tokens":
+        tokenizer = spacy.blank("xx").tokenizer
+        docs = [tokenizer(annotation.text) for annotation in annotations]
+        labels = annotations[0].labels
+        tags = []
+        for doc, annotation in zip(docs, annotations, strict=True):
+            found = np.zeros(len(doc), dtype=np.int64)
+            for span in annotation.ents or ():
+                found[_tokens_of(doc, span)] = 1 + labels.index(span.label)
+            tags.append(found)
+        starts = np.cumsum([0, *map(len, docs)])
+        clusters = [annotation.group or normal_form(annotation.text) for annotation in annotations]
+        spans = np.array([len(annotation.ents or ()) for annotation in annotations])
+        weights = _MOST_SPANS / np.maximum(spans, _MOST_SPANS)
+        return cls(docs, labels, np.concatenate(tags), starts, clusters, weights)
+
+    def rows(self, index: int) -> slice:
+        """RETURNS (slice): The rows of one text's tokens."""
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+
+def _tokens_of(doc: Doc, span: Span) -> slice:
+    found = doc.char_span(span.start, span.end, alignment_mode="expand")
+    return slice(found.start, found.end) if found is not None else slice(0, 0)
+
+
+def _features(doc: Doc) -> Iterator[dict[str, float]]:
+    """YIELDS (Dict[str, float]): A token's word, affixes and shape, and the two words on each side."""
+    words = ["", "", *(token.lower_ for token in doc), "", ""]
+    for index, token in enumerate(doc):
+        word = token.lower_
+        yield {
+            f"word={word}": 1.0,
+            f"suffix={word[-3:]}": 1.0,
+            f"ending={word[-2:]}": 1.0,
+            f"prefix={word[:3]}": 1.0,
+            f"shape={token.shape_}": 1.0,
+            **{f"{place:+}={words[index + 2 + place]}": 0.5 for place in (-2, -1, 1, 2)},
+        }
+
+
+def _out_of_fold(texts: _Tokens, folds: int) -> Floats:
+    """RETURNS (NDArray[float]): For every token the probability of none and of each label, `(T, 1 + L)`, by a model
+    that has not seen its text."""
+    from sklearn.feature_extraction import FeatureHasher
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
+
+    hashed: Any = FeatureHasher(_BUCKETS).transform(row for doc in texts.docs for row in _features(doc))
+    features = hashed[:, np.unique(hashed.indices)]
+    lengths = np.diff(texts.starts)
+    clusters = np.repeat(np.unique(texts.clusters, return_inverse=True)[1], lengths)
+    weights = np.repeat(texts.weights, lengths)
+    probabilities = np.zeros((len(texts.tags), 1 + len(texts.labels)))
+    for train, test in GroupKFold(folds).split(features, texts.tags, clusters):
+        seen = np.unique(texts.tags[train])
+        if len(seen) == 1:
+            probabilities[test, seen[0]] = 1.0
+            continue
+        model = LogisticRegression(max_iter=1000, tol=1e-3).fit(features[train], texts.tags[train], weights[train])
+        probabilities[np.ix_(test, seen)] = model.predict_proba(features[test])
+    return probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class _Thresholds:
+    """How sure the model is on average of what the teacher labelled so: confident learning's thresholds.
+
+    labels (NDArray[float]): For each label, its share among the labels `(L,)`.
+    none (float): Of tokens outside entities.
+    entity (float): Of tokens in entities, that they are in one.
+    """
+
+    labels: Floats
+    none: float
+    entity: float
+
+    @classmethod
+    def of(cls, texts: _Tokens, probabilities: Floats, least: float) -> "_Thresholds":
+        tags = texts.tags
+        inside = tags > 0
+        among = _among_labels(probabilities)
+        means = [
+            float(among[tags == 1 + index, index].mean()) if (tags == 1 + index).any() else 1.0
+            for index in range(len(texts.labels))
+        ]
+        none = float(probabilities[~inside, 0].mean()) if not inside.all() else 1.0
+        return cls(np.maximum(means, least), none, float(1.0 - probabilities[inside, 0].mean()))
+
+    def correct(
+        self, annotation: Annotation, texts: _Tokens, index: int, probabilities: Floats, notes: dict[str, int]
+    ) -> Annotation:
+        """RETURNS (Annotation): The same one if nothing is to be changed, else a corrected copy.
+
+        probabilities (NDArray[float]): Of the text's tokens, `(T, 1 + L)`.
+        """
+        doc = texts.docs[index]
+        ents: list[Span] = []
+        missing: list[Span] = []
+        for span in annotation.ents or ():
+            mean = probabilities[_tokens_of(doc, span)].mean(axis=0, keepdims=True)
+            if mean[0, 0] >= self.none:
+                missing.append(span)
+                notes["entities made unknown"] += 1
+                continue
+            among = _among_labels(mean)[0]
+            best = int(among.argmax())
+            if texts.labels[best] != span.label and among[best] >= self.labels[best]:
+                span = replace(span, label=texts.labels[best])
+                notes["entities relabelled"] += 1
+            ents.append(span)
+        outside = texts.tags[texts.rows(index)] == 0
+        for token in doc:
+            if outside[token.i] and not token.is_space and 1.0 - probabilities[token.i, 0] >= self.entity:
+                missing.append(Span(token.idx, token.idx + len(token), ""))
+                notes["other tokens made unknown"] += 1
+        if tuple(ents) == annotation.ents and not missing:
+            return annotation
+        return replace(annotation, ents=tuple(ents), missing=(*annotation.missing, *missing))
+
+
+def _among_labels(probabilities: Floats) -> Floats:
+    """RETURNS (NDArray[float]): Shares of the labels, "none" left out `(…, L)`."""
+    labels = probabilities[:, 1:]
+    return np.asarray(labels / np.maximum(labels.sum(axis=1, keepdims=True), 1e-12))
