@@ -112,7 +112,7 @@ class Asker:
             features = self._features(prompt, rung)
             limits = transport.gate.limits
             body = request_body(prompt, self._name, features, self._params)
-            outcome = await self._send(transport, limits, permit, body)
+            outcome = await self._send(transport, limits, permit, body, prompt.choices)
             if isinstance(outcome, Reply):
                 read, written = outcome.meta.prompt_tokens, outcome.meta.reply_tokens
                 limits.succeeded(permit, None if read is None else read + (written or 0))
@@ -125,7 +125,9 @@ class Asker:
         finally:
             transport.gate.leave()
 
-    async def _send(self, transport: Transport, limits: Limits, permit: Permit, body: bytes) -> Reply | Failure:
+    async def _send(
+        self, transport: Transport, limits: Limits, permit: Permit, body: bytes, choices: Mapping[str, str]
+    ) -> Reply | Failure:
         try:
             response = await transport.post(body)
         except Unreachable as error:
@@ -135,14 +137,13 @@ class Asker:
                 limits.too_slow(permit)
             return Failure(str(error))
         limits.heard(permit, *read_quotas(response.headers))
-        outcome = read_response(response.status, response.headers, response.body)
+        outcome = read_response(response.status, response.headers, response.body, choices)
         if isinstance(outcome, Reply):
             return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
         return outcome
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
-        features = self._ladder[rung]
-        return features if prompt.schema is not None else features._replace(structured="none")
+        return self._ladder[rung].of(prompt)
 
     def _lower(self, prompt: Prompt, rung: int) -> int | None:
         """RETURNS (Optional[int]): The next rung down on which something else is asked for."""
@@ -156,7 +157,7 @@ class Asker:
         if rung > self._rung and self._features(prompt, self._rung) not in self._accepted:
             self._rung = rung
             logger.warning(
-                "%s does not take structured = %r with logprobs = %s; going on with %r and %s.",
+                "%s does not take structured = %r with top_logprobs = %s; going on with %r and %s.",
                 self._endpoint,
                 *self._ladder[0],
                 *self._ladder[rung],

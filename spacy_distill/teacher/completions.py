@@ -10,14 +10,15 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
+from .choice_scores import Token, choice_scores
 from .limits import Quota
-from .types import Prompt, Reply, ReplyMeta
+from .types import Prompt, Reply, ReplyMeta, ReplyStatus
 
 Structured = Literal["json_schema", "json_object", "none"]
 """How a server is asked to keep to a prompt's JSON schema: `json_schema`, it is sent along and enforced;
@@ -40,10 +41,24 @@ _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 
 class Features(NamedTuple):
-    """What is asked of a server beyond text, and what not every server takes."""
+    """What is asked of a server beyond text, and what not every server takes.
+
+    structured (Structured): The reply's form.
+    top_logprobs (Optional[int]): How many alternatives to each token, with log-probabilities. 0: the token's own
+        log-probability alone. None: not even that.
+    """
 
     structured: Structured
-    logprobs: bool
+    top_logprobs: int | None
+
+    def of(self, prompt: Prompt) -> Features:
+        """RETURNS (Features): What of this a prompt has a use for."""
+        wanted = self.top_logprobs if prompt.choices or self.top_logprobs is None else 0
+        return Features(self.structured if prompt.schema is not None else "none", wanted)
+
+
+_TOP_LOGPROBS = (20, 5, 0, None)
+"""20 is what OpenAI and vLLM allow, 5 what others do."""
 
 
 def ladder(structured: Structured, logprobs: bool) -> tuple[Features, ...]:
@@ -51,7 +66,7 @@ def ladder(structured: Structured, logprobs: bool) -> tuple[Features, ...]:
     only after log-probabilities alone did not help."""
     forms: tuple[Structured, ...] = ("json_schema", "json_object", "none")
     forms = forms[forms.index(structured) :]
-    return tuple(Features(form, tokens) for form in forms for tokens in ((True, False) if logprobs else (False,)))
+    return tuple(Features(form, top) for form in forms for top in (_TOP_LOGPROBS if logprobs else (None,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +104,10 @@ def request_body(prompt: Prompt, model: str, features: Features, params: Mapping
     for name in ("temperature", "max_tokens"):
         if params[name] is not None:
             body[name] = params[name]
-    if features.logprobs:
+    if features.top_logprobs is not None:
         body["logprobs"] = True
+    if features.top_logprobs:
+        body["top_logprobs"] = features.top_logprobs
     if features.structured == "json_object":
         body["response_format"] = {"type": "json_object"}
     elif features.structured == "json_schema":
@@ -99,12 +116,15 @@ def request_body(prompt: Prompt, model: str, features: Features, params: Mapping
     return json.dumps({**body, **extra}).encode("ascii")
 
 
-def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
+def read_response(
+    status: int, headers: Mapping[str, str], body: bytes, choices: Mapping[str, str] | None = None
+) -> Reply | Failure:
     """Read what a server sent.
 
     status (int): The HTTP status.
     headers (Mapping[str, str]): The response's headers; names in any case, if the mapping takes them so.
     body (bytes): The response's body, whole.
+    choices (Optional[Mapping[str, str]]): Those of the prompt, for their probabilities.
     RETURNS (Union[Reply, Failure]): The reply, refused and truncated ones included; or why there is none.
     """
     try:
@@ -120,7 +140,7 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Reply
         return _failure(status, headers, error, f"HTTP {status}{_code(error)}")
     if not isinstance(data, dict):
         return Failure("HTTP 200, but its body is not a JSON object", status)
-    return _reply(data)
+    return _reply(data, choices or {})
 
 
 def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -> Reply | Failure:
@@ -146,11 +166,11 @@ def _code(error: Any) -> str:
     return ""
 
 
-def _reply(data: Mapping[str, Any]) -> Reply | Failure:
-    choices = data.get("choices")
-    if not isinstance(choices, list) or not choices:
+def _reply(data: Mapping[str, Any], choices: Mapping[str, str]) -> Reply | Failure:
+    candidates = data.get("choices")
+    if not isinstance(candidates, list) or not candidates:
         return Failure("HTTP 200 without choices", 200)
-    choice = choices[0]
+    choice = candidates[0]
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         return Failure("HTTP 200 with a choice that has no message", 200)
@@ -161,35 +181,56 @@ def _reply(data: Mapping[str, Any]) -> Reply | Failure:
     if finish == "error" or not (isinstance(content, str) or refused or finish == "length"):
         return Failure("HTTP 200 with a message that has no content", 200)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    status: ReplyStatus = "refused" if refused else "truncated" if finish == "length" else "ok"
+    text = _whole(str(content or refusal or ""))
+    tokens = _tokens(choice.get("logprobs"))
     meta = ReplyMeta(
-        status="refused" if refused else "truncated" if finish == "length" else "ok",
-        tokens=_tokens(choice.get("logprobs")),
+        status=status,
+        scores=choice_scores(text, tokens, choices) if status == "ok" and tokens and choices else None,
+        tokens=_characters(tokens) if tokens else None,
         model=data.get("model") if isinstance(data.get("model"), str) else None,
         prompt_tokens=_count(usage, "prompt_tokens"),
         reply_tokens=_count(usage, "completion_tokens"),
     )
-    return Reply(_whole(str(content or refusal or "")), meta)
+    return Reply(text, meta)
 
 
-def _tokens(logprobs: Any) -> list[tuple[str, float]] | None:
-    """A character may take several tokens, whose `token` is then no text: their `bytes` are put together."""
+def _tokens(logprobs: Any) -> list[Token] | None:
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    tokens: list[tuple[str, float]] = []
-    decoder = _UTF8("replace")
-    text, logprob = "", 0.0
     try:
-        for item in content or ():
-            raw = item.get("bytes")
-            text += decoder.decode(_whole(item["token"]).encode() if raw is None else bytes(raw))
-            logprob += float(item["logprob"])
-            if not decoder.getstate()[0]:
-                tokens.append((text, logprob))
-                text, logprob = "", 0.0
+        tokens = [Token(*_token(item), _listed(item.get("top_logprobs"))) for item in content or ()]
     except (TypeError, KeyError, ValueError, AttributeError):
         return None
+    return tokens if all(math.isfinite(token.logprob) for token in tokens) else None
+
+
+def _token(item: Any) -> tuple[bytes, float]:
+    raw = item.get("bytes")
+    return _whole(item["token"]).encode() if raw is None else bytes(raw), float(item["logprob"])
+
+
+def _listed(alternatives: Any) -> dict[bytes, float]:
+    try:
+        listed = dict(map(_token, alternatives or ()))
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return {}
+    return {said: logprob for said, logprob in listed.items() if not math.isnan(logprob)}
+
+
+def _characters(tokens: Sequence[Token]) -> list[tuple[str, float]]:
+    """A character may take several tokens, which are no text by themselves: they are put together."""
+    found: list[tuple[str, float]] = []
+    decoder = _UTF8("replace")
+    text, logprob = "", 0.0
+    for token in tokens:
+        text += decoder.decode(token.said)
+        logprob += token.logprob
+        if not decoder.getstate()[0]:
+            found.append((text, logprob))
+            text, logprob = "", 0.0
     if decoder.getstate()[0]:
-        tokens.append((text + decoder.decode(b"", final=True), logprob))
-    return tokens if tokens and all(math.isfinite(logprob) for _, logprob in tokens) else None
+        found.append((text + decoder.decode(b"", final=True), logprob))
+    return found
 
 
 def _count(usage: Any, name: str) -> int | None:
