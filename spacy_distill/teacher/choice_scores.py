@@ -10,23 +10,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+
+from .tokens import Token
 
 _SMALLEST = 1e-12
-
-
-class Token(NamedTuple):
-    """A token of a reply, and what else could have stood there.
-
-    said (bytes): The token, in UTF-8; it may end within a character.
-    logprob (float): Its log-probability.
-    listed (Mapping[bytes, float]): The likeliest tokens there with their log-probabilities, this one among them if it
-        is one of these.
-    """
-
-    said: bytes
-    logprob: float
-    listed: Mapping[bytes, float]
 
 
 def choice_scores(reply: str, tokens: Sequence[Token], choices: Mapping[str, str]) -> dict[str, float] | None:

@@ -5,19 +5,18 @@ Pure functions. Nothing a server says reaches a failure's reason but a short cod
 
 from __future__ import annotations
 
-import codecs
 import json
-import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
-from .choice_scores import Token, choice_scores
+from .choice_scores import choice_scores
 from .limits import Quota
+from .tokens import characters, read_tokens, whole
 from .types import Prompt, Reply, ReplyMeta, ReplyStatus
 
 Structured = Literal["json_schema", "json_object", "none"]
@@ -28,13 +27,21 @@ _WORTH_RETRYING = {408, 409, 425, 429}
 _FILTERED = ("content_filter", "content_policy_violation")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _OVERLOADED = {429, 503, 529}
-_CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
-_UTF8 = codecs.getincrementaldecoder("utf-8")
+_CODE = re.compile(r"[a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+")
 _TOO_LONG = re.compile(
     r"context_(?:length|size)|(?:maximum|available|with|than the) context (?:length|size)", re.IGNORECASE
 )
 """What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, LM
 Studio)."""
+_FORM = re.compile(r"\b(?:json_schema|schema|grammar|response_format|format)\b", re.IGNORECASE)
+"""What servers say that fail, with a 500, over a schema they cannot use (Ollama)."""
+_LOADING = re.compile("loading model", re.IGNORECASE)
+"""What llama.cpp's server says, with a 503, until it has read its weights."""
+_FIELD = re.compile(r"[a-z]+(?:[_.][a-z]+|\[\d+\])*")
+_FILE = re.compile(r"[/\\~.]|[A-Za-z]:[/\\]|.*\.gguf$")
+_NOTHING_SAID = (
+    "the token limit was reached before the first word, perhaps by thinking: raise `max_tokens`, or turn thinking off"
+)
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
@@ -80,6 +87,8 @@ class Failure:
     overloaded (bool): The server has too much to do, whoever asks.
     no_credit (bool): The account is empty: no text can be answered.
     too_long (bool): The prompt does not fit the model's context: asking in another way does not help.
+    form (bool): It failed over the form of the reply that was asked for.
+    loading (bool): The server is not ready yet: its model is still being loaded.
     """
 
     reason: str
@@ -89,6 +98,8 @@ class Failure:
     overloaded: bool = False
     no_credit: bool = False
     too_long: bool = False
+    form: bool = False
+    loading: bool = False
 
 
 def request_body(prompt: Prompt, model: str, features: Features, params: Mapping[str, Any]) -> bytes:
@@ -131,6 +142,8 @@ def read_response(
         data = json.loads(body)
     except (ValueError, RecursionError):
         data = None
+    if isinstance(data, list) and len(data) == 1:  # Gemini's errors come in a list.
+        (data,) = data
     error = data.get("error") if isinstance(data, dict) else None
     if status == 200 and error:
         code = error.get("code") if isinstance(error, dict) else None
@@ -149,21 +162,35 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
         return Reply("", ReplyMeta(status="refused"))
     no_credit = code in _NO_CREDIT or status == 402
     said = [error.get(name) for name in ("code", "type", "message")] if isinstance(error, dict) else [error]
-    if status in (400, 413, 422) and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
+    words = "\n".join(each for each in said if isinstance(each, str))
+    if status in (400, 413, 422) and _TOO_LONG.search(words):
         return Failure(f"{reason}: longer than the model's context", status, retry=False, too_long=True)
     retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
     wait_s = retry_after_s(headers)
     overloaded = retry and (status in _OVERLOADED or wait_s is not None)
-    return Failure(reason, status, retry, wait_s, overloaded, no_credit)
+    return Failure(
+        reason,
+        status,
+        retry,
+        wait_s,
+        overloaded,
+        no_credit,
+        form=status >= 500 and _FORM.search(words) is not None,
+        loading=status == 503 and _LOADING.search(words) is not None,
+    )
 
 
 def _code(error: Any) -> str:
-    """Error codes are words joined by underscores; anything else may be a quotation."""
-    if isinstance(error, dict):
-        for code in (error.get("code"), error.get("type")):
-            if isinstance(code, str) and len(code) <= 40 and "_" in code and _CODE.fullmatch(code):
-                return f" ({code})"
-    return ""
+    """Error codes are words joined by underscores, and `param` is the path of a field; anything else may be a
+    quotation."""
+    if not isinstance(error, dict):
+        return ""
+    codes = [error.get(name) for name in ("code", "type", "status")]
+    said = [code for code in codes if isinstance(code, str) and len(code) <= 40 and _CODE.fullmatch(code)][:1]
+    field = error.get("param")
+    if isinstance(field, str) and len(field) <= 40 and _FIELD.fullmatch(field):
+        said.append(f"`{field}`")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _reply(data: Mapping[str, Any], choices: Mapping[str, str]) -> Reply | Failure:
@@ -178,69 +205,35 @@ def _reply(data: Mapping[str, Any], choices: Mapping[str, str]) -> Reply | Failu
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     refused = bool(refusal) or finish == "content_filter"
-    if finish == "error" or not (isinstance(content, str) or refused or finish == "length"):
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if finish == "error" or not (isinstance(content, str) or refused or finish == "length" or thought):
         return Failure("HTTP 200 with a message that has no content", 200)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     status: ReplyStatus = "refused" if refused else "truncated" if finish == "length" else "ok"
-    text = _whole(str(content or refusal or ""))
-    tokens = _tokens(choice.get("logprobs"))
+    text = whole(str(content or refusal or ""))
+    tokens = read_tokens(choice.get("logprobs"))
     meta = ReplyMeta(
         status=status,
+        error=_NOTHING_SAID if status == "truncated" and not text.strip() else None,
         scores=choice_scores(text, tokens, choices) if status == "ok" and tokens and choices else None,
-        tokens=_characters(tokens) if tokens else None,
-        model=data.get("model") if isinstance(data.get("model"), str) else None,
+        tokens=characters(tokens) if tokens else None,
+        model=_name(data.get("model")),
         prompt_tokens=_count(usage, "prompt_tokens"),
         reply_tokens=_count(usage, "completion_tokens"),
     )
     return Reply(text, meta)
 
 
-def _tokens(logprobs: Any) -> list[Token] | None:
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    try:
-        tokens = [Token(*_token(item), _listed(item.get("top_logprobs"))) for item in content or ()]
-    except (TypeError, KeyError, ValueError, AttributeError):
+def _name(model: Any) -> str | None:
+    """A file's name without the folders on somebody's machine; other names may hold slashes."""
+    if not isinstance(model, str):
         return None
-    return tokens if all(math.isfinite(token.logprob) for token in tokens) else None
-
-
-def _token(item: Any) -> tuple[bytes, float]:
-    raw = item.get("bytes")
-    return _whole(item["token"]).encode() if raw is None else bytes(raw), float(item["logprob"])
-
-
-def _listed(alternatives: Any) -> dict[bytes, float]:
-    try:
-        listed = dict(map(_token, alternatives or ()))
-    except (TypeError, KeyError, ValueError, AttributeError):
-        return {}
-    return {said: logprob for said, logprob in listed.items() if not math.isnan(logprob)}
-
-
-def _characters(tokens: Sequence[Token]) -> list[tuple[str, float]]:
-    """A character may take several tokens, which are no text by themselves: they are put together."""
-    found: list[tuple[str, float]] = []
-    decoder = _UTF8("replace")
-    text, logprob = "", 0.0
-    for token in tokens:
-        text += decoder.decode(token.said)
-        logprob += token.logprob
-        if not decoder.getstate()[0]:
-            found.append((text, logprob))
-            text, logprob = "", 0.0
-    if decoder.getstate()[0]:
-        found.append((text + decoder.decode(b"", final=True), logprob))
-    return found
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if _FILE.match(model) else model
 
 
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name)
     return value if isinstance(value, int) and value >= 0 else None
-
-
-def _whole(text: str) -> str:
-    """Half a surrogate pair, as JSON can smuggle it in, can be stored nowhere: it becomes U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from spacy_distill.teacher.choice_scores import Token, choice_scores
+from spacy_distill.teacher.choice_scores import choice_scores
+from spacy_distill.teacher.tokens import Token
 
 HEAD = '{"label": "'
 
