@@ -10,6 +10,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from .tokens import Token
 
@@ -79,9 +81,11 @@ def _groups(token: Token, here: Mapping[str, bytes]) -> dict[tuple[str, ...], fl
     listed = {
         said: math.exp(min(0.0, logprob)) for said, logprob in {token.said: token.logprob, **token.listed}.items()
     }
+    first = {rest[:1].lower() for rest in here.values()}
     groups: dict[tuple[str, ...], float] = {}
     for said, probability in listed.items():
-        labels = _beginning(said, here)
+        # Most of what is listed is ruled out by its first letter; a label that is over can be followed by anything.
+        labels = _beginning(said, here) if said[:1].lower() in first or b"" in first else ()
         if labels:
             groups[labels] = groups.get(labels, 0.0) + probability
     unlisted = set(here).difference(*groups)
@@ -97,10 +101,11 @@ def _beginning(said: bytes, here: Mapping[str, bytes]) -> tuple[str, ...]:
     that it could be, the one of which it holds more."""
     most = -1
     found: list[str] = []
+    folded = said.lower()
     for label, rest in here.items():
         if said and rest.startswith(said):
             common = len(said)
-        elif said.lower().startswith(rest.lower()) and not _goes_on(said[len(rest) :]):
+        elif len(rest) <= len(said) and folded.startswith(rest.lower()) and not _goes_on(said[len(rest) :]):
             common = len(rest)
         else:
             continue
@@ -116,26 +121,30 @@ def _goes_on(rest: bytes) -> bool:
     return rest[:1].isalnum() or rest[:1] == b"_" or rest[:1] >= b"\x80"
 
 
-def _find(reply: str, choices: Mapping[str, str]) -> tuple[str, dict[str, bytes], bytes, int] | None:
-    """RETURNS (Optional[Tuple[str, Dict[str, bytes], bytes, int]]): The stated label; each label's spelling in a reply
-    like this; what stands before it; and where it begins, in bytes. None if the reply is no such statement."""
+def _find(reply: str, choices: Mapping[str, str]) -> tuple[str, Mapping[str, bytes], bytes, int] | None:
+    """RETURNS (Optional[Tuple[str, Mapping[str, bytes], bytes, int]]): The stated label; each label's spelling in a
+    reply like this; what stands before it; and where it begins, in bytes. None if the reply is no such statement."""
     answer = reply.rpartition("</think>")[2]
-    for head, tail, words in _spellings(choices):
-        labels = {word: label for label, word in words.items()}
-        longest_first = sorted(words.values(), key=len, reverse=True)
-        pattern = f"{head}({'|'.join(map(re.escape, longest_first))}){tail}"
-        match = re.fullmatch(pattern, answer)
+    for way in _ways(tuple(choices.items())):
+        match = way.pattern.fullmatch(answer)
         if match:
             start = len(reply) - len(answer) + match.start(2)
-            spelled = {label: word.encode("utf8") for label, word in words.items()}
-            return labels[match[2]], spelled, match[1].encode("utf8"), len(reply[:start].encode("utf8"))
+            return way.labels[match[2]], way.spelled, match[1].encode("utf8"), len(reply[:start].encode("utf8"))
     return None
 
 
-def _spellings(choices: Mapping[str, str]) -> list[tuple[str, str, dict[str, str]]]:
-    """RETURNS (List[Tuple[str, str, Dict[str, str]]]): Ways to write the choices: patterns of what stands before and
-    after a label, and the labels' spellings."""
-    words = {label: said.strip() for label, said in choices.items()}
+class _Way(NamedTuple):
+    """One way to write the choices: a pattern of all that a reply then is, whose groups are what stands before the
+    label, and the label; and the labels' spellings."""
+
+    pattern: re.Pattern[str]
+    labels: Mapping[str, str]
+    spelled: Mapping[str, bytes]
+
+
+@lru_cache(maxsize=64)
+def _ways(choices: tuple[tuple[str, str], ...]) -> list[_Way]:
+    words = {label: said.strip() for label, said in choices}
     try:
         values = {label: json.loads(said) for label, said in words.items()}
         ((key,),) = {tuple(value) for value in values.values()}
@@ -143,9 +152,19 @@ def _spellings(choices: Mapping[str, str]) -> list[tuple[str, str, dict[str, str
     except (ValueError, TypeError):
         named = {}
     if not named or not all(isinstance(word, str) for word in named.values()):
-        return [(r"(\W*)", r"\W*", words)]  # They are not of the form {"label": "..."}.
-    head, tail = rf'(?:\W*json)?\W*"{re.escape(key)}"(\s*:\s*")', r'"\W*'
+        return [_way(r"(\W*)", words, r"\W*")]  # They are not of the form {"label": "..."}.
+    head = rf'(?:\W*json)?\W*"{re.escape(key)}"(\s*:\s*")'
     return [
-        (head, tail, {label: json.dumps(value, ensure_ascii=ascii)[1:-1] for label, value in named.items()})
+        _way(head, {label: json.dumps(word, ensure_ascii=ascii)[1:-1] for label, word in named.items()}, r'"\W*')
         for ascii in (False, True)
     ]
+
+
+def _way(head: str, words: Mapping[str, str], tail: str) -> _Way:
+    longest_first = sorted(words.values(), key=len, reverse=True)
+    pattern = re.compile(f"{head}({'|'.join(map(re.escape, longest_first))}){tail}")
+    return _Way(
+        pattern,
+        {word: label for label, word in words.items()},
+        {label: word.encode("utf8") for label, word in words.items()},
+    )

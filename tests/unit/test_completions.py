@@ -234,6 +234,67 @@ def test_a_filter_that_answers_400_is_a_refusal() -> None:
     assert reply.meta.status == "refused"
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ({"code": "unknown_parameter", "param": "top_logprobs"}, "HTTP 400 (unknown_parameter, `top_logprobs`)"),
+        ({"type": "invalid_request_error", "param": "messages[0].content", "code": None}, "HTTP 400 ({}, `{}`)"),
+        ({"code": None, "param": "tools"}, "HTTP 400 (`tools`)"),
+        ({"code": 400, "status": "INVALID_ARGUMENT"}, "HTTP 400 (INVALID_ARGUMENT)"),
+        ({"param": "My diary"}, "HTTP 400"),
+        ({"param": "sk-live9"}, "HTTP 400"),
+        ({"param": "x" * 41}, "HTTP 400"),
+        ({"param": ["model"]}, "HTTP 400"),
+    ],
+)
+def test_a_failure_names_the_field(error: dict[str, Any], reason: str) -> None:
+    failure = respond({"error": {"message": "My diary", **error}}, 400)
+    assert isinstance(failure, Failure)
+    assert failure.reason == reason.format(error.get("type"), error.get("param"))
+
+
+def test_geminis_errors_come_in_a_list() -> None:
+    failure = respond([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}], 429)
+    assert isinstance(failure, Failure)
+    assert (failure.reason, failure.overloaded) == ("HTTP 429 (RESOURCE_EXHAUSTED)", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("/home/ada/models/tiny.Q4_1.gguf", "tiny.Q4_1.gguf"),
+        ("C:\\models\\tiny.gguf", "tiny.gguf"),
+        ("models/tiny.gguf", "tiny.gguf"),
+        ("./checkpoints/last/", "last"),
+        ("~/tiny", "tiny"),
+        ("org/tiny-GGUF:Q4", "org/tiny-GGUF:Q4"),
+        ("models/tiny-2.0", "models/tiny-2.0"),
+        ("tiny", "tiny"),
+        (7, None),
+    ],
+)
+def test_a_model_is_not_known_by_somebodys_folders(said: Any, name: str | None) -> None:
+    reply = respond({**choice(message={"content": "a"}), "model": said})
+    assert isinstance(reply, Reply)
+    assert reply.meta.model == name
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "form"),
+    [
+        (500, "failed to load model vocabulary required for format", True),
+        (500, "invalid grammar", True),
+        (500, "out of information", False),
+        (400, "format", False),
+    ],
+)
+def test_which_failures_are_over_the_form(status: int, message: str, form: bool) -> None:
+    for error in ({"message": message}, message):
+        failure = respond({"error": error}, status)
+        assert isinstance(failure, Failure)
+        assert failure.form is form
+
+
 @pytest.mark.parametrize("code", ["sk-abc_def", "sk_live9", "Some document text", "x" * 41, "secret", 17, None])
 def test_only_plain_error_codes_reach_the_reason(code: Any) -> None:
     failure = respond({"error": {"message": "your text was: My diary", "code": code}}, 400)
