@@ -32,13 +32,13 @@ def choice_scores(reply: str, tokens: Sequence[Token], choices: Mapping[str, str
     reply (str): The reply.
     tokens (Sequence[Token]): The tokens that spell it; more before and after, such as thinking, do no harm.
     choices (Mapping[str, str]): See `Prompt.choices`.
-    RETURNS (Optional[Dict[str, float]]): Label to probability, adding up to 1. None if the reply does not state exactly
-        one of the choices, and nothing else, or if nothing is listed where they part.
+    RETURNS (Optional[Dict[str, float]]): Label to probability, adding up to 1. None if there is nothing to choose, the
+        reply does not state exactly one of the choices and nothing else, or nothing is listed where they part.
     """
     found = _find(reply, choices)
     spelled = b"".join(token.said for token in tokens)
     shift = spelled.rfind(reply.encode("utf8"))
-    if found is None or shift < 0:
+    if found is None or shift < 0 or len(choices) < 2:
         return None
     stated, words, before, start = found
     start += shift

@@ -155,4 +155,5 @@ def test_no_scores_without_alternatives_or_for_other_tokens() -> None:
     labels = in_json("praise", "complaint")
     alone = (certain(HEAD), Token(b"praise", math.log(0.1), {}), certain('"}'))
     assert scores(labels, *alone) is None
+    assert scores(in_json("praise"), certain(HEAD), token("praise", 0.5, The=0.5), certain('"}')) is None
     assert scores(labels, certain("something else"), reply='{"label": "praise"}') is None
