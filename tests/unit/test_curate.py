@@ -59,7 +59,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_the_list_says_which_rules_run_and_in_which_order(tmp_path: Path) -> None:
     text = DEFAULT.read_text(encoding="utf8")
-    listed = '["status", "leakage", "conflicts", "duplicates", "span_errors"]'
+    listed = '["status", "leakage", "duplicates", "span_errors"]'
     assert listed in text
     config = write(tmp_path, text.replace(listed, '["min_confidence", "status"]'))
     assert list(load_rules(config)) == ["min_confidence", "status"]
@@ -76,7 +76,7 @@ SECTION = '[curation]\nrules = ["a"]\n[rules]\n[rules.a]\n@misc = '
         ('[curation]\nrules = ["a"]\n', r"no section \[rules.a\]"),
         (SECTION + '"no.such.v1"\n', "not registered"),
         (SECTION + '"spacy_distill.min_confidence.v1"\n', "threshold"),
-        (SECTION + '"spacy_distill.conflicts.v1"\nresolve = "coin"\n', "resolve"),
+        (SECTION + '"spacy_distill.duplicates.v1"\nresolve = "coin"\n', "resolve"),
         ("[curation\n", "cannot be read"),
     ],
 )
