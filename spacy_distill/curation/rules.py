@@ -44,7 +44,8 @@ def make_status() -> Rule:
 
 
 def make_min_confidence(threshold: float, per_label: Optional[Dict[str, float]] = None) -> Rule:
-    """Drop annotations less sure than a threshold. Those without a confidence are kept, and counted in the notes.
+    """Drop annotations less sure than a threshold. Those without a confidence are kept, and counted in the notes;
+    what a person checked is kept.
 
     Entities that have scores are each compared with their own label's threshold; one that is less sure drops its text.
 
@@ -60,6 +61,8 @@ def make_min_confidence(threshold: float, per_label: Optional[Dict[str, float]] 
             raise ConfigError(f"min_confidence: {name} is {value!r}; expected a number from 0 to 1, such as 0.5.")
 
     def verdict(annotation: Annotation) -> Optional[str]:
+        if annotation.gold:
+            return None
         scored = [span for span in annotation.ents or () if span.score is not None]
         for span in scored:
             needed = thresholds.get(span.label, threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,14 @@ def test_a_rule_of_ones_own(tmp_path: Path) -> None:
 def test_a_rule_that_loses_annotations_is_refused() -> None:
     with pytest.raises(ConfigError, match="'greedy'"):
         curate(random_annotations(0), {"greedy": lambda given, _: RuleResult(given[1:], [])}, Context())
+
+
+def test_a_rule_that_changes_what_a_person_checked_is_refused() -> None:
+    cats = {"fruit": 1.0, "tool": 0.0, "bird": 0.0}
+    checked = Annotation("r", "a pear", "textcat", LABELS, "ok", cats=cats, gold=True)
+    other = replace(checked, cats={"fruit": 0.0, "tool": 1.0, "bird": 0.0})
+    with pytest.raises(ConfigError, match="'bold' changed record r, which a person checked"):
+        curate([checked], {"bold": lambda given, _: RuleResult([other], [])}, Context())
 
 
 def test_ids_must_be_unique_and_labels_the_same() -> None:
