@@ -220,6 +220,28 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f" Known: {', '.join(map(repr, known[:20]))}{' …' if len(known) > 20 else ''}."
 
 
+def check_gold_names(texts: Iterable[Text], labels: Sequence[str]) -> None:
+    """Refuse gold that spells a label another way than the teacher: the two would never agree. Labels that the teacher
+    was not offered at all are left alone.
+
+    texts (Iterable[Text]): With or without gold, of either task.
+    labels (Sequence[str]): What the teacher was offered.
+    RAISES (InputError): A name that differs from a label in case, space or Unicode form only.
+    """
+    offered = {normal_form(label): label for label in labels}
+    for text in texts:
+        for item in text.gold if isinstance(text.gold, (list, tuple)) else [text.gold]:
+            if isinstance(item, Mapping):
+                item = item.get("label")
+            elif isinstance(item, (list, tuple)):
+                item = item[-1] if item else None
+            twin = offered.get(normal_form(item)) if isinstance(item, str) and item not in labels else None
+            if twin is not None:
+                raise InputError(
+                    f"{_place(text)}: the label {item!r} is {twin!r} in the annotations. Spell them the same way."
+                )
+
+
 def normal_form(text: str) -> str:
     """RETURNS (str): A label or a text folded for comparison: Unicode NFKC, no case, one space between words."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -18,7 +18,6 @@ from ..curation.types import Context, label_counts
 from ..docs import annotate_doc, make_doc, write_docs
 from ..errors import ConfigError, InputError, StageError
 from ..files import write_json
-from ..texts import normal_form
 from ..types import Annotation, Text
 from .manifest import Manifest, Part
 from .split import split
@@ -153,15 +152,12 @@ def _check(annotations: Sequence[Annotation]) -> None:
 
 def _check_overlap(annotations: Sequence[Annotation], gold: Sequence[Annotation]) -> None:
     context = Context.of(Text(annotation.id, annotation.text, annotation.group) for annotation in gold)
-    both = [
-        annotation.id
-        for annotation in annotations
-        if normal_form(annotation.text) in context.gold_texts or annotation.group in context.gold_groups
-    ]
+    both = list(context.leaks(annotations))
     if both:
         raise InputError(
-            f"{len(both)} curated texts are in the gold for dev as well, or share a group with it (the first:"
-            f" {both[0]}). Curate with this file as --gold, so that the rule `leakage` takes them out and counts them."
+            f"{len(both)} curated texts are in the gold for dev as well, or nearly, or share a group with it (the"
+            f" first: {both[0]}). Curate with this file as --gold, so that the rule `leakage` takes them out"
+            " and counts them."
         )
 
 
