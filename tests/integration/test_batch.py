@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from batch_server import BatchServer, Fate, Misbehaviour, Seen
+from chat_server import completion
 from thinc.api import Config
 
 from spacy_distill.annotate import load_teacher, use_batches
@@ -105,6 +106,23 @@ def test_a_line_is_the_request_that_is_made_directly(make_chat: MakeChat, server
     assert line["custom_id"] == chat.key(prompts(2)[1])
     assert line["body"] == json.loads(chat._asker.body(prompts(2)[1])) == bodies[0]
     assert line["body"]["seed"] == 1
+
+
+def test_choices_have_a_probability_each_whoever_collects_them(make_chat: MakeChat, server: BatchServer) -> None:
+    def respond(body: dict[str, Any]) -> tuple[Any, Any]:
+        assert body["top_logprobs"] == 20
+        said = completion("good", logprobs=True)
+        top = [{"token": "good", "logprob": -1.0}, {"token": "bad", "logprob": -2.0}]
+        said["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = top
+        return {"status_code": 200, "request_id": "r", "body": said}, None
+
+    server.respond = respond
+    asked = [Prompt(f"w{number}", choices={"+": " good", "-": " bad"}) for number in range(4)]
+    with pytest.raises(PendingError):
+        ask(make_chat(wait=False), asked)
+    ask(make_chat(), asked[:2])  # What it does not want it knows from the ledger.
+    for reply in ask(make_chat(wait=None), asked)[1:]:
+        assert reply.meta.scores == {"+": pytest.approx(0.731, abs=1e-3), "-": pytest.approx(0.269, abs=1e-3)}
 
 
 def test_a_reply_in_a_batch_costs_half(make_chat: MakeChat) -> None:

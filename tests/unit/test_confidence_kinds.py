@@ -50,6 +50,7 @@ def test_votes_ask_the_same_words_several_times(nlp):
     assert [prompt.sample for prompt in prompts] == [0, 1, 2]
     assert [doc.text for doc in shards] == ["Hm."]
     assert len({Scripted([]).key(prompt) for prompt in prompts}) == 3
+    assert prompts[0].choices == {}  # probabilities would outvote what each sample says
 
 
 def test_a_prompt_keeps_its_sample():
