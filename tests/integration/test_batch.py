@@ -19,6 +19,7 @@ from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
 from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
+from spacy_distill.teacher.claims import Claims
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.submissions import Submissions
 from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
@@ -340,7 +341,7 @@ def test_what_another_process_collected_is_taken_from_the_ledger_and_settled(
 ) -> None:
     chat, asked, other = make_chat(), prompts(5), Ledger(ledger)
     chat.budget = Budget(tokens=100_000)
-    submissions = Submissions(other, server.url, "loopback-1", {})
+    submissions = Submissions(Claims(other), server.url, "loopback-1", {})
 
     def collect(seen: Seen) -> None:
         for submission in submissions.open() if seen.kind == "look" else ():
