@@ -1,7 +1,6 @@
 """Models of spaCy-llm's or the user's own, behind the ledger like ours."""
 
 import logging
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any, Callable, Dict, Optional
 
 from ..errors import TeacherError
 from .base import Request, TeacherModel
-from .types import Reply, ReplyMeta, sha256
+from .types import Reply, ReplyMeta
 
 logger = logging.getLogger("spacy_distill")
 
-
-_SECRET = re.compile(r"key|token|secret|password|auth", re.IGNORECASE)
+_SECRET = ("key", "token", "secret", "password", "authorization", "credentials")
 
 
 class Foreign(TeacherModel):
@@ -22,8 +20,8 @@ class Foreign(TeacherModel):
     failure.
 
     call (Callable[..., Iterable[Iterable[str]]]): The model.
-    settings (Mapping[str, Any]): Its section in the config, which stands for all that could change a reply. Of what
-        looks like a key, only a hash is kept.
+    settings (Mapping[str, Any]): Its section in the config, which stands for all that could change a reply. Values
+        that are secrets, by their names, are not looked at.
     ledger (Optional[Path]): See `TeacherModel`.
     """
 
@@ -66,9 +64,13 @@ class Foreign(TeacherModel):
             yield request, Reply(text, meta)
 
 
-def _without_secrets(value: Any) -> Any:
-    """RETURNS (Any): A setting in which words under a name such as `api_key` are replaced by their hash."""
-    if isinstance(value, Mapping):
-        secret = {name for name, found in value.items() if isinstance(found, str) and _SECRET.search(str(name))}
-        return {n: sha256(found)[:12] if n in secret else _without_secrets(found) for n, found in value.items()}
-    return [_without_secrets(found) for found in value] if isinstance(value, (list, tuple)) else value
+def _without_secrets(settings: Any) -> Any:
+    """RETURNS (Any): The same settings with nothing in the place of keys and passwords, by their names."""
+    if isinstance(settings, Mapping):
+        return {
+            name: "..." if str(name).casefold().endswith(_SECRET) else _without_secrets(value)
+            for name, value in settings.items()
+        }
+    if isinstance(settings, (list, tuple)):
+        return [_without_secrets(value) for value in settings]
+    return settings

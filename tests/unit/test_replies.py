@@ -13,6 +13,14 @@ def test_json_is_found_wherever_it_stands():
     assert [reply[start:end] for start, end, _ in json_values(reply)] == ['{"a": [1]}', '["b"]']
 
 
+@pytest.mark.parametrize(("levels", "found"), [(20, 2), (21, 1), (500, 1), (50_000, 0)])
+def test_brackets_without_end_are_no_answer(levels, found):
+    """Whether or not Python's own parser gives up on them: how soon it does differs from version to version."""
+    values = [value for _, _, value in json_values("[" * levels + "]" * levels + ' {"a": [1]}')]
+    assert len(values) == found
+    assert not found or values[-1] == {"a": [1]}
+
+
 def test_thinking_is_blanked_out_in_place():
     reply = "<think>no {}</think>yes"
     assert without_thinking(reply) == " " * 20 + "yes"
