@@ -108,7 +108,8 @@ class Claims:
     # another one has made and not locked yet.
 
     def _file(self, owner: str) -> Path:
-        path = self.ledger.path.resolve()
+        (_, _, name) = self.ledger.connection.execute("PRAGMA database_list").fetchone()
+        path = Path(name).resolve()  # Where it is, and not where its name would lead from another working directory.
         return path.with_name(f"{path.name}-asking-{owner}")
 
     def _alive(self) -> str:

@@ -16,6 +16,7 @@ from test_chat import MakeChat, ask, prompts
 
 from spacy_distill.errors import TeacherError
 from spacy_distill.teacher import handover
+from spacy_distill.teacher.base import Request
 from spacy_distill.teacher.claims import Claims
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt
@@ -230,6 +231,21 @@ def test_a_long_wait_is_explained(
     assert "Another process is asking 2 of these prompts" in caplog.text
     other.release(request.key for request in requests)
     assert sorted(reply for _, reply in stream) == ["w0", "w1"]
+
+
+def test_claims_hold_in_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    claims = [Claims(Ledger(path)) for path in ("ledger.sqlite", tmp_path / "link" / "ledger.sqlite")]
+    requests = [Request(f"key {number}", prompt) for number, prompt in enumerate(prompts(3))]
+    assert claims[0].claim(requests[:1]).mine == requests[:1]
+    assert claims[1].claim(requests[1:2]).mine == requests[1:2]
+    monkeypatch.chdir("/")
+    assert [claim.claim(requests[:2]).elsewhere for claim in claims] == [requests[:2]] * 2
+    claims[0].close()
+    claimed = claims[1].claim(requests)
+    assert (claimed.mine, claimed.elsewhere) == ([requests[0], requests[2]], [requests[1]])
+    claims[1].close()
 
 
 def test_a_ledger_made_before_there_were_claims_opens(make_chat: MakeChat, server: ChatServer, tmp_path: Path) -> None:
