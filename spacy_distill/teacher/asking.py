@@ -78,8 +78,7 @@ class Asker:
     async def answer(self, transport: Transport, request: Request, ledger: Ledger | None) -> Reply:
         """Try until there is a reply, or no hope for one.
 
-        ledger (Optional[Ledger]): Asked before every try: another process may have paid for the reply meanwhile. Tells
-            whether the server ever answered under these settings.
+        ledger (Optional[Ledger]): Tells whether the server ever answered under these settings.
         RETURNS (Reply): With the status "error" if what failed is this prompt.
         RAISES (TeacherError): What failed is the teacher, whatever the prompt.
         """
@@ -87,7 +86,7 @@ class Asker:
         prompt = request.prompt
         tries, rung, refusal = 0, self._rung, None
         while True:
-            rung, outcome = await self._try(transport, request, rung, ledger)
+            rung, outcome = await self._try(transport, prompt, rung)
             if isinstance(outcome, Reply):
                 return outcome
             if outcome.loading:
@@ -110,19 +109,13 @@ class Asker:
             if not outcome.overloaded:  # Else all pause, at the gate.
                 await asyncio.sleep(backoff_s(tries))
 
-    async def _try(
-        self, transport: Transport, request: Request, rung: int, ledger: Ledger | None
-    ) -> tuple[int, Reply | Failure]:
+    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure]:
         """Ask once, when it is this prompt's turn.
 
         RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came.
         """
-        prompt = request.prompt
         permit = await transport.gate.enter(len(prompt))
         try:
-            known = ledger.get(request.key) if ledger else None
-            if known is not None:
-                return rung, Reply(known, replace(known.meta, key=None))  # It gets its key when it is kept.
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
             limits = transport.gate.limits

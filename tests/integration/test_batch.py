@@ -19,6 +19,7 @@ from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
 from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
+from spacy_distill.teacher.claims import Claims
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.submissions import Submissions
 from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
@@ -340,7 +341,7 @@ def test_what_another_process_collected_is_taken_from_the_ledger_and_settled(
 ) -> None:
     chat, asked, other = make_chat(), prompts(5), Ledger(ledger)
     chat.budget = Budget(tokens=100_000)
-    submissions = Submissions(other, server.url, "loopback-1", {})
+    submissions = Submissions(Claims(other), server.url, "loopback-1", {})
 
     def collect(seen: Seen) -> None:
         for submission in submissions.open() if seen.kind == "look" else ():
@@ -383,13 +384,41 @@ def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(
     assert set(server.billed.values()) == {1}
 
 
-def test_asking_beside_open_batches_is_warned_of(
+def test_what_waits_in_a_batch_is_not_asked_beside_it(
     make_chat: MakeChat, server: BatchServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(PendingError):
         ask(make_chat(wait=False), prompts(5))
-    ask(make_chat(wait=None), prompts(5))
+    directly = make_chat(wait=None)
+    directly.budget = Budget(tokens=100_000)
+    replies = ask(directly, prompts(7))
     assert "batches are under way" in caplog.text
+    assert [reply.meta.status for reply in replies] == ["ok", *["error"] * 4, "ok", "ok"]
+    assert all("annotate with --batch to collect it" in str(reply.meta.error) for reply in replies[1:5])
+    assert directly.budget._reserved == NOTHING
+    assert ask(make_chat(), prompts(7)) == words(7)
+    assert len(server.billed) == 7
+    assert set(server.billed.values()) == {1}
+
+
+def test_what_is_asked_directly_meanwhile_is_not_submitted(
+    make_chat: MakeChat, server: BatchServer, ledger: Path
+) -> None:
+    chat, other = make_chat(), Claims(Ledger(ledger))
+    held = [request for prompt in prompts(4) if (request := chat._admit(chat.key(prompt), prompt))]
+    other.claim(held)
+
+    def answer(seen: Seen) -> None:
+        for request in held if seen.kind == "look" else ():
+            reply = Reply("elsewhere", ReplyMeta())
+            other.ledger.put(request.key, request.prompt, reply, model="loopback-1", params={})
+            other.release([request.key])
+
+    server.before = answer
+    assert ask(chat, prompts(9)) == ["elsewhere"] * 4 + words(9)[4:]
+    other.close()
+    other.ledger.close()
+    assert len(server.billed) == 5
 
 
 def test_batches_need_a_ledger_and_a_model_behind_an_api(tmp_path: Path) -> None:
