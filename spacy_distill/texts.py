@@ -176,6 +176,8 @@ def gold_annotations(
 
 def _gold(text: Text, task: TaskName, exclusive: bool) -> list[Any]:
     gold = text.gold
+    if gold is None:
+        raise InputError(f"{_place(text)} has no gold. Name the field that holds it, or leave this text out.")
     if task == "textcat":
         found = [gold] if isinstance(gold, str) else gold
         if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):

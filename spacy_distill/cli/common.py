@@ -19,7 +19,7 @@ SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
 
 REMEDIES = (
-    ("budget of", "give a larger budget"),
+    ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
     ("HTTP 429", "the server wants fewer requests; lower max_in_flight"),
     ("no whole response within", "the server is slow; raise timeout_s, or lower max_in_flight"),
     ("HTTP 400", "the server refuses these texts; its log says why"),
@@ -122,7 +122,7 @@ def print_books(books: Books) -> None:
 
 def _print_failures(books: Books) -> None:
     failed = books.failures.total()
-    console.print(f"{failed} texts got no reply:")
+    console.print(f"{failed} prompts got no reply:")
     for reason, count in books.failures.most_common(SHOWN_FAILURES):
         console.print(f"  {count} × {reason}{_remedy(reason)}")
     if len(books.failures) > SHOWN_FAILURES:

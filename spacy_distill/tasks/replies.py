@@ -57,7 +57,7 @@ def probability_of(places: Sequence[tuple[int, int]], reply: str, tokens: Sequen
     RETURNS (Optional[float]): 0 to 1; None if the tokens do not spell the reply.
     """
     spelled = "".join(token for token, _ in tokens)
-    shift = spelled.find(reply)
+    shift = spelled.rfind(reply)  # Some servers put what was thought before it among the tokens.
     if not places or shift < 0:
         return None
     total, position = 0.0, -shift

@@ -104,7 +104,7 @@ class TextCatTask(Task):
             shots,
             pick,
         )
-        self.choices = self._choices() if exclusive and confidence != "verbalised" else None
+        self.choices = self._choices() if exclusive and confidence == "logprob" else None
         self.schema = self._schema() if self.json else None
 
     def prompt(self, text: str, frame: Optional[Tuple[str, str]] = None) -> Prompt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import PendingError, TeacherError
@@ -190,7 +190,7 @@ class Batches:
             self._put_off(batch, [wanted[key] for key in keys if key in wanted])
             return
         reasons: Counter[str] = Counter()
-        for key, outcome in self._outcomes(batch, keys):
+        for key, outcome in self._outcomes(batch, keys, wanted):
             reply = self._reply(outcome, batch.id)
             reasons[reply.meta.error or "answered"] += 1
             request = wanted.pop(key, None)
@@ -207,10 +207,16 @@ class Batches:
             self._told[batch] = news
             logger.info("%s: %s.", batch, news)
 
-    def _outcomes(self, batch: Batch, keys: set[str]) -> Iterator[tuple[str, Reply | Failure]]:
+    def _outcomes(
+        self, batch: Batch, keys: set[str], wanted: Mapping[str, Request]
+    ) -> Iterator[tuple[str, Reply | Failure]]:
+        def choices(key: str) -> Mapping[str, str] | None:
+            prompt = wanted[key].prompt if key in wanted else self._ledger.prompt(key)
+            return prompt.choices if prompt else None
+
         left = set(keys)
         for file in batch.files:
-            for key, outcome in self._files.read(file):
+            for key, outcome in self._files.read(file, choices):
                 if key in left:
                     left.remove(key)
                     yield key, outcome
@@ -237,7 +243,8 @@ class Batches:
         here = self._submissions.held().union(*({request.key for request in part} for part in self._later))
         for key in [key for key in wanted if key not in here]:
             failed = self._reply(Failure("no reply in a batch that another process collected"))
-            yield wanted.pop(key), self._ledger.get(key) or failed
+            known = self._ledger.get(key)  # It gets its key when it is kept, and is settled with the budget.
+            yield wanted.pop(key), failed if known is None else Reply(known, replace(known.meta, key=None))
 
     def _pending(self, wanted: dict[str, Request]) -> PendingError:
         names = [submission.batch for submission in self._submissions.open() if submission.batch]

@@ -49,8 +49,9 @@ class Chat(TeacherModel):
         `extra = {"max_completion_tokens": …}` instead.
     structured (Structured): How replies are held to a prompt's JSON schema, if it has one: "json_schema",
         "json_object" or "none". A server that refuses is asked for less.
-    logprobs (bool): Ask for the tokens' log-probabilities, from which a reply gets its confidence. A server that
-        refuses is not asked again.
+    logprobs (bool): Ask for the tokens' log-probabilities, from which a reply gets its confidence; where the prompt has
+        choices, for the likeliest alternatives too, from which each choice gets a probability. A server that refuses is
+        asked for less.
     extra (Optional[Dict[str, Any]]): Further fields of the request, as the endpoint documents them.
     max_in_flight (int): Requests at a time, at most. There are fewer while the server is overloaded.
     requests_per_minute (Optional[float]): How many the endpoint allows. None: what it says itself in its responses.

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from batch_server import BatchServer, Fate, Misbehaviour, Seen
+from chat_server import completion
 from thinc.api import Config
 
 from spacy_distill.annotate import load_teacher, use_batches
@@ -19,7 +20,8 @@ from spacy_distill.teacher import batch, batch_files
 from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
-from spacy_distill.teacher.types import Prompt, Reply
+from spacy_distill.teacher.submissions import Submissions
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
 OK = '{"label": "w%d"}'
@@ -104,6 +106,23 @@ def test_a_line_is_the_request_that_is_made_directly(make_chat: MakeChat, server
     assert line["custom_id"] == chat.key(prompts(2)[1])
     assert line["body"] == json.loads(chat._asker.body(prompts(2)[1])) == bodies[0]
     assert line["body"]["seed"] == 1
+
+
+def test_choices_have_a_probability_each_whoever_collects_them(make_chat: MakeChat, server: BatchServer) -> None:
+    def respond(body: dict[str, Any]) -> tuple[Any, Any]:
+        assert body["top_logprobs"] == 20
+        said = completion("good", logprobs=True)
+        top = [{"token": "good", "logprob": -1.0}, {"token": "bad", "logprob": -2.0}]
+        said["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = top
+        return {"status_code": 200, "request_id": "r", "body": said}, None
+
+    server.respond = respond
+    asked = [Prompt(f"w{number}", choices={"+": " good", "-": " bad"}) for number in range(4)]
+    with pytest.raises(PendingError):
+        ask(make_chat(wait=False), asked)
+    ask(make_chat(), asked[:2])  # What it does not want it knows from the ledger.
+    for reply in ask(make_chat(wait=None), asked)[1:]:
+        assert reply.meta.scores == {"+": pytest.approx(0.731, abs=1e-3), "-": pytest.approx(0.269, abs=1e-3)}
 
 
 def test_a_reply_in_a_batch_costs_half(make_chat: MakeChat) -> None:
@@ -314,6 +333,28 @@ def test_two_runs_on_one_ledger_submit_nothing_twice(make_chat: MakeChat, server
     assert [reply.meta.status for reply in found] == ["ok"] * 600
     assert len(server.billed) == 300
     assert set(server.billed.values()) == {1}
+
+
+def test_what_another_process_collected_is_taken_from_the_ledger_and_settled(
+    make_chat: MakeChat, server: BatchServer, ledger: Path
+) -> None:
+    chat, asked, other = make_chat(), prompts(5), Ledger(ledger)
+    chat.budget = Budget(tokens=100_000)
+    submissions = Submissions(other, server.url, "loopback-1", {})
+
+    def collect(seen: Seen) -> None:
+        for submission in submissions.open() if seen.kind == "look" else ():
+            for prompt in asked[1:]:
+                refused = Reply("", ReplyMeta(status="refused"))
+                other.put(chat.key(prompt), prompt, refused, model="loopback-1", params={})
+            submissions.release(submission)
+
+    server.before = collect
+    replies = ask(chat, asked)
+    other.close()
+    assert [reply.meta.status for reply in replies] == ["ok"] + ["refused"] * 4
+    assert [reply.meta.from_ledger for reply in replies] == [False] + [True] * 4
+    assert chat.budget._reserved == NOTHING
 
 
 def test_a_refused_batch_is_told_and_can_be_submitted_later(make_chat: MakeChat, server: BatchServer) -> None:

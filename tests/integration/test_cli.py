@@ -296,7 +296,7 @@ def shell(*args: str, cwd: Path, path: Path = ROOT) -> subprocess.CompletedProce
         (("annotate", "teacher.cfg", "field.jsonl", "out.spacy"), "field.jsonl:2 has no text in 'text'"),
         (("annotate", "teacher.cfg", "none.jsonl", "out.spacy"), "none.jsonl does not exist"),
         (("annotate", "teacher.cfg", "empty.txt", "out.spacy"), "empty.txt has no texts"),
-        (("annotate", "none.cfg", "good.jsonl", "out.spacy"), "none.cfg does not load"),
+        (("annotate", "none.cfg", "good.jsonl", "out.spacy"), "none.cfg does not exist"),
         (("preview", "teacher.cfg", "bad.jsonl"), "bad.jsonl:2 is not JSON"),
         (("preview", "teacher.cfg", "empty.txt"), "empty.txt has no texts"),
         (("import", "bad.jsonl", "out.spacy"), "bad.jsonl:2 is not JSON"),

@@ -38,3 +38,8 @@ def test_probability_is_the_product_over_the_tokens_that_overlap():
     assert probability_of([(11, 18)], reply, []) is None
     assert probability_of([(11, 18)], "another reply", tokens) is None
     assert probability_of([(0, 2)], "ab", [("ab", 0.001)]) == 1.0
+
+
+def test_thinking_among_the_tokens_is_not_taken_for_the_answer():
+    tokens = [("spam", -3.0), ("? ", 0.0), ("spam", -0.5)]
+    assert probability_of([(0, 4)], "spam", tokens) == pytest.approx(math.exp(-0.5))
