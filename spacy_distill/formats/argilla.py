@@ -69,17 +69,17 @@ def _answer(value: Any, text: str, wanted: Wanted, where: str) -> dict[str, Any]
     if wanted.task == "textcat":
         return {"classes": (value,) if isinstance(value, str) else names_of(value, where)}
     spans = [span_of(item, where) for item in expect(value, list, "a list of spans", where)]
-    return {"ents": tuple(replace(span, **_code_points(span, text, where)) for span in spans)}
+    return {"ents": tuple(_code_points(span, text, where) for span in spans)}
 
 
-def _code_points(span: Span, text: str, where: str) -> dict[str, int]:
+def _code_points(span: Span, text: str, where: str) -> Span:
     start, end = from_utf16(text, span.start), from_utf16(text, span.end)
     if start is None or end is None:
         raise InputError(
             f"{where}: {span.label} at {span.start}-{span.end} lies outside its text, or cuts a character in two."
             " Argilla's editor counts UTF-16 code units: count the same."
         )
-    return {"start": start, "end": end}
+    return replace(span, start=start, end=end)
 
 
 def _scored(answer: dict[str, Any], score: Any, where: str) -> dict[str, Any]:

@@ -40,14 +40,15 @@ def combine(
     aside: list[Aside] = [(record.where, record.aside) for record in said if record.aside]
     texts: dict[str, list[tuple[Said, Annotation | None]]] = {}
     for record in said:
+        was = (record.exported or {}).get("task", wanted.task)
+        if was != wanted.task:
+            raise InputError(f"{record.where} was exported for {was}: import it with --task {was}.")
         if record.aside:
             continue
         exported = unpack(record.exported, record.text, record.where) if record.exported is not None else None
         if record.exported is not None and exported is None:
             aside.append((record.where, "its text was changed since it was exported"))
             continue
-        if exported is not None and exported.task != wanted.task:
-            raise InputError(f"{record.where} was exported for {exported.task}: import it with --task {exported.task}.")
         key = exported.id if exported else record.id or hashlib.sha256(record.text.encode("utf8")).hexdigest()[:16]
         texts.setdefault(key, []).append((record, exported))
     known = _labels(said, labels)

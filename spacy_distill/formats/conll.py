@@ -125,7 +125,7 @@ def _lines(annotation: Annotation, tools: Tools) -> tuple[list[str], str]:
     if annotation.missing:
         return [], "part of its text is unknown, which IOB2 cannot say"
     doc = tools.nlp.make_doc(annotation.text)
-    tags = {}
+    tags: dict[int, str] = {}
     for span in annotation.ents:
         found = doc.char_span(span.start, span.end)
         if found is None or found[0].is_space or found[-1].is_space:

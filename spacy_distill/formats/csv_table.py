@@ -25,6 +25,9 @@ def read(path: Path, wanted: Wanted) -> Iterator[Said]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
+            if wanted.text not in (reader.fieldnames or ()):
+                found = ", ".join(map(repr, reader.fieldnames or ())) or "nothing"
+                raise InputError(f"{path} has no column {wanted.text!r} (it has: {found}). Name it with --text-field.")
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():

@@ -62,12 +62,11 @@ def span_of(item: Any, where: str) -> Span:
     return Span(start, end, label, number(found.get("score"), where))
 
 
-
-
-
 def names_of(value: Any, where: str) -> tuple[str, ...]:
     """RETURNS (Tuple[str, ...]): Labels from a list of them. RAISES (InputError): It is none."""
-    return tuple(expect(item, str, "a label", where) for item in expect(value, (list, tuple), "a list of labels", where))
+    return tuple(
+        expect(item, str, "a label", where) for item in expect(value, (list, tuple), "a list of labels", where)
+    )
 
 
 def number(value: Any, where: str) -> float | None:

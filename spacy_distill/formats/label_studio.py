@@ -66,7 +66,9 @@ def _answer(items: Sequence[Mapping[str, Any]], text: str, wanted: Wanted, where
     ours = [item for item in of_kind if item.get("from_name") == wanted.label]
     if of_kind and not ours:
         names = ", ".join(sorted({repr(item.get("from_name")) for item in of_kind}))
-        raise InputError(f"{where}: no result is from {wanted.label!r}, only from {names}. Name one with --label-field.")
+        raise InputError(
+            f"{where}: no result is from {wanted.label!r}, only from {names}. Name one with --label-field."
+        )
     values = [expect(item.get("value"), dict, 'a "value"', where) for item in ours]
     if wanted.task == "textcat":
         chosen = [name for value in values for name in names_of(value.get("choices"), where)]

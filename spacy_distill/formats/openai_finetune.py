@@ -38,12 +38,13 @@ def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[A
     rows = []
     for annotation in annotations:
         reason = _reason(annotation, task)
-        if reason:
-            aside.append((annotation.id, reason))
+        answer = None if reason else task.answer(annotation)
+        if answer is None:
+            aside.append((annotation.id, reason or "no class holds, which the prompt does not allow"))
             continue
         prompt = str(task.prompt(annotation.text, task.frames.of(annotation.text, annotation.group)))
-        asked, answer = {"role": "user", "content": prompt}, {"role": "assistant", "content": task.answer(annotation)}
-        rows.append({"messages": [*system, asked, answer]})
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        rows.append({"messages": [*system, *turns]})
     write_jsonl(path, rows)
     return aside
 

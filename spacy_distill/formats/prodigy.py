@@ -28,7 +28,7 @@ def read(path: Path, wanted: Wanted) -> Iterator[Said]:
         the rest of the text.
     RAISES (InputError): A record that is not in Prodigy's form.
     """
-    for where, record in read_records(path):
+    for where, record in read_records(path, ".jsonl"):
         text = text_of(record, wanted.text, where)
         answer = record.get("answer")
         if answer not in (None, "accept", "reject", "ignore"):

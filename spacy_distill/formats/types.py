@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from spacy.language import Language
-
-from ..tasks.base import Task
 from ..types import Annotation, Span, TaskName
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from ..tasks.base import Task
 
 FormatName = Literal["prodigy", "label-studio", "argilla", "datasets", "csv", "conll", "openai-finetune"]
 
