@@ -57,9 +57,10 @@ def _block(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[Said]:
             tokens.append((columns[0], tag, f"{path}:{number}"))
         elif not line.startswith("#"):
             raise InputError(f"{path}:{number}: expected a token and its tag (B-…, I-… or O), found {line!r:.80}.")
-    tokens = [token for token in tokens if token[0] != _START]
-    if not tokens and carried is None:
-        return
+    if carried is None:
+        tokens = [token for token in tokens if token[0] != _START]
+        if not tokens:
+            return
     text = " ".join(token for token, _, _ in tokens)
     if carried is not None:
         text = expect(carried.pop("text", None), str, f"the text in {_COMMENT!r}", where)
