@@ -139,7 +139,7 @@ def test_label_studio_choices(tmp_path: Path) -> None:
     found = take(tmp_path, "label-studio", tasks, exclusive=False)
     assert answers(found)[1] == ("b", (), True)
     tagged = [studio("a", [choice("x", tag="mood"), choice("y", tag="topic")])]
-    with pytest.raises(InputError, match=r"no result is from 'label', only from 'mood', 'topic'. Name one with"):
+    with pytest.raises(InputError, match=r"no result is from 'label', only from 'mood', 'topic'\. Name one with"):
         take(tmp_path, "label-studio", tagged)
     assert answers(take(tmp_path, "label-studio", tagged, label_field="mood")) == [("a", ("x",), True)]
 
@@ -168,7 +168,7 @@ def test_label_studio_scores_of_predicted_spans_are_kept(tmp_path: Path) -> None
 
 
 def test_label_studio_in_another_form_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match='record 1 has no "data". Export the project as JSON, not as JSON-MIN'):
+    with pytest.raises(InputError, match=r'record 1 has no "data". Export the project as JSON, not as JSON-MIN'):
         take(tmp_path, "label-studio", [{"text": "a", "label": "BUG", "annotator": 1}])
     with pytest.raises(InputError, match="expected a JSON list of records, found a dict"):
         take(tmp_path, "label-studio", {"data": {}})
@@ -214,7 +214,7 @@ def test_argilla_labels(tmp_path: Path) -> None:
     assert sorted(why for _, why in found.aside) == ["discarded", "no answer"]
     assert (found.records, found.repeats) == (6, 1)
     several = [record("a", 1, responses={"topics": [{"value": ["x", "y"], "user_id": "u1"}]})]
-    with pytest.raises(InputError, match="no answer to 'label', only to 'topics'. Name one with --label-field"):
+    with pytest.raises(InputError, match=r"no answer to 'label', only to 'topics'. Name one with --label-field"):
         take(tmp_path, "argilla", several)
     found = take(tmp_path, "argilla", several, label_field="topics", exclusive=False)
     assert answers(found) == [("a", ("x", "y"), True)]
@@ -304,7 +304,8 @@ def test_datasets_of_others(tmp_path: Path) -> None:
 def test_conll_of_others(tmp_path: Path) -> None:
     path = tmp_path / "t.conll"
     path.write_text(
-        "-DOCSTART- -X- -X- O\n\nZoe NNP B-NP B-PER\nRoe NNP I-NP I-PER\nsaw VBD O O\nOslo NNP B-NP B-LOC\n\n\n# made up\n"
+        "-DOCSTART- -X- -X- O\n\nZoe NNP B-NP B-PER\nRoe NNP I-NP I-PER\nsaw VBD O O\nOslo NNP B-NP B-LOC\n\n\n"
+        "# made up\n"
         "# NN O B-X\nno DT O O\n",
         encoding="utf8",
     )
