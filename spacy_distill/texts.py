@@ -17,17 +17,18 @@ from .types import Annotation, Span, TaskName, Text
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
 
 
-def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_records(path: Path, ending: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read a file's records, whatever its format. A plain text line becomes `{"text": line}`; blank lines are skipped.
 
     path (Path): Its ending says the format: one of `FORMATS`.
+    ending (Optional[str]): Read the file as if it had this one.
     YIELDS (Tuple[str, Dict[str, Any]]): Where the record stands ("file:line"), and the record.
     RAISES (InputError): No such file, an unknown ending, or a line that is not a record.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".txt": _lines}
-    reader = readers.get(path.suffix.lower())
+    reader = readers.get(ending or path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown ending {path.suffix!r}; expected one of {', '.join(FORMATS)}.")
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Protocol
@@ -133,6 +134,19 @@ def _print_failures(books: Books) -> None:
 def _remedy(reason: str) -> str:
     """RETURNS (str): What to do about a failure, where that is known."""
     return next((f": {remedy}" for words, remedy in REMEDIES if words in reason), "")
+
+
+def print_aside(aside: Sequence[tuple[str, str]]) -> None:
+    """Print how many records were set aside, why, and which.
+
+    aside (Sequence[Tuple[str, str]]): Each record's place or id, and the reason.
+    """
+    if aside:
+        console.print(f"{len(aside)} records set aside:")
+    for reason, count in Counter(reason for _, reason in aside).most_common():
+        which = [place for place, why in aside if why == reason]
+        more = ", …" if count > SHOWN_FAILURES else ""
+        console.print(f"  {count} × {reason} ({', '.join(which[:SHOWN_FAILURES])}{more})")
 
 
 def usd(amount: float) -> str:

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from ..docs import note
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply, sha256
-from ..types import ConfidenceKind, TaskName
+from ..types import Annotation, ConfidenceKind, TaskName
 from .frames import Frames
 from .parts import Part, cut
 
@@ -106,6 +106,10 @@ class Task(ABC):
 
         RETURNS (Dict[str, Any]): Facts to note: `status`, `labels`, `exclusive`, `confidence`, `confidence_kind`.
         """
+
+    @abstractmethod
+    def answer(self, annotation: Annotation) -> Optional[str]:
+        """RETURNS (Optional[str]): The reply that says the same as an annotation; None if the prompt allows none."""
 
     def add_label(self, label: str, label_definition: typing.Optional[str] = None) -> int:
         """Part of spaCy-llm's protocol for tasks with `labels`. RAISES ConfigError: Always."""
