@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS replies (
     reply      TEXT NOT NULL,
     meta       TEXT NOT NULL,
     created_s  REAL NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS frames (
     frame      TEXT PRIMARY KEY,
     prefix     TEXT NOT NULL,
