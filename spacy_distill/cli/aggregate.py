@@ -41,7 +41,8 @@ def aggregate(
 
     **majority**: every vote counts the same; a good start. **weighted**: good teachers count more. **dawid-skene**:
     finds out from the votes alone how often each teacher takes which label for which (three teachers or more); best
-    where some are much worse than others, and overconfident where several are prompts of one model.
+    where some are much worse than others. It takes them to err independently, which they hardly do, least of all
+    prompts of one model: its probabilities are too sure, and `spacy-distill calibrate` says by how much.
 
     Classes become soft labels; the confidence is the share of the votes, or the probability. Of entities, overlapping
     spans of one label are one, with the boundary that most chose; those with less than half of the votes become

@@ -122,9 +122,15 @@ def _accuracies(tables: Sequence[_Table]) -> Floats | None:
 
 
 def _counts(tables: Sequence[_Table], method: Method) -> dict[str, int]:
-    best = [np.sort(table.probabilities, axis=1)[:, -2:] for table in tables if table.probabilities.shape[1] > 1]
-    found = {"even": sum(int((pair[:, 1] - pair[:, 0] < _EVEN).sum()) for pair in best)}
+    found = {"even": sum(int(_even(table.probabilities).sum()) for table in tables)}
     if method != "majority":
-        against = [table.plain.argmax(1) != table.probabilities.argmax(1) for table in tables]
+        otherwise = [table.plain.argmax(1) != table.probabilities.argmax(1) for table in tables]
+        against = [one & ~_even(table.plain) for one, table in zip(otherwise, tables, strict=True)]
         found["against_majority"] = sum(int(one.sum()) for one in against)
     return found
+
+
+def _even(probabilities: Floats) -> NDArray[np.bool_]:
+    """RETURNS (ndarray): `(N,)`: whether the best two are equal."""
+    best = np.sort(probabilities, axis=1)[:, -2:]
+    return best[:, -1] - best[:, 0] < _EVEN if best.shape[1] == 2 else np.zeros(len(best), dtype=bool)
