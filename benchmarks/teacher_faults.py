@@ -2,19 +2,18 @@
 
 A chat endpoint on loopback meets three of ten requests with a fault of every kind that the tests know: no answer,
 resets, 4xx and 5xx, half a body, empty choices, refusals, filters. Processes that annotate real texts through `Chat`
-and one ledger are killed (SIGKILL) at random moments; in the second half there are two processes at a time, each going
-through all the texts in an order of its own. After each kill the ledger is opened and checked. In the end one process
-runs through, and then `spacy-distill annotate` goes through other texts, faults and all.
+and one ledger are killed (SIGKILL) at random moments; in the second half there are two processes at a time, both going
+through all the texts in the same order, as two runs of one command do. After each kill the ledger is opened and
+checked. In the end one process runs through, and then `spacy-distill annotate` goes through other texts, faults too.
 
 What counts is the server's own log of what it was asked and what it answered, beside the ledger:
 
 - `accounted`: texts with a row in the ledger in the end, be it a reply, a refusal or an error. As many as `texts`.
 - `lost`: replies that were in the ledger after one kill, and are not, or say something else, later. None.
-- `paid_twice`: requests that the server got for a text whose reply had been delivered and committed. None. Where two
-  processes run, what was sent within a second of the other's commit may have crossed it and counts below.
+- `paid_twice`: requests that the server got for a text whose reply had been committed. None.
 - `in_flight_at_kill`: answers that the server had sent when the process was killed, before it could commit them. No
-  client can help it; never more than were in flight.
-- `asked_at_once`: answers to two processes that had both asked for the same text before either had it.
+  client can help it; never more than were in flight. What one process was asking when it was killed, the other asks.
+- `asked_at_once`: answers that two processes got for the same text while both lived. None.
 - `annotate_texts` and `annotate_accounted`: the same for the command, from the docs it wrote.
 """
 
@@ -42,7 +41,6 @@ from .line import command
 LATENCY_S = 0.05
 IN_FLIGHT = 32
 LONGEST_LIFE_S = 2.0
-CROSSING_S = 1.0
 GOOD = Answer(200, completion("ham"))
 
 CHILD = """
@@ -101,8 +99,11 @@ class Books:
     asked_at_once: int = 0
     broken_ledgers: int = 0
 
-    def close_round(self, server: ChatServer, processes: int) -> None:
-        """Compare what the server saw since the last round with what has come to be in the ledger."""
+    def close_round(self, server: ChatServer, first_kill_s: float = float("inf")) -> None:
+        """Compare what the server saw since the last round with what has come to be in the ledger.
+
+        first_kill_s (float): When a process was killed for the first time in this round, on the monotonic clock.
+        """
         while server.in_flight:  # The last answers, to nobody.
             time.sleep(LATENCY_S)
         clock_s = time.time() - time.monotonic()
@@ -116,14 +117,13 @@ class Books:
         ledger.close()
         self.lost += sum(now.get(prompt, ("", 0.0))[0] != reply for prompt, (reply, _) in self.committed.items())
         for request in seen:
-            crossing_s = CROSSING_S if processes > 1 and request.prompt not in self.committed else 0.0
             _, committed_s = now.get(request.prompt, ("", float("inf")))
-            self.paid_twice += request.time_s + clock_s > committed_s + crossing_s
-        for prompt, answers in Counter(request.prompt for request, answer in delivered if is_paid(answer)).items():
-            if prompt not in now:
-                self.in_flight_at_kill += answers
-            elif prompt not in self.committed:
-                self.asked_at_once += answers - 1
+            self.paid_twice += request.time_s + clock_s > committed_s
+        paid = [request for request, answer in delivered if is_paid(answer) and request.prompt not in self.committed]
+        for prompt, answers in Counter(request.prompt for request in paid).items():
+            at_once = sum(request.prompt == prompt and request.time_s < first_kill_s for request in paid)
+            self.asked_at_once += max(0, at_once - 1)
+            self.in_flight_at_kill += answers - max(1, at_once) if prompt in now else answers
         self.committed = now
 
 
@@ -151,21 +151,24 @@ def kill_rounds(server: ChatServer, books: Books, texts: Path, kills: int, rng: 
     """Start and kill: one process at a time, and two in the second half."""
     while books.kills < kills:
         processes = 1 if books.kills < kills // 2 else min(2, kills - books.kills)
-        running = [start(server, books.ledger, texts, rng.randrange(2**31)) for _ in range(processes)]
+        seed = rng.randrange(2**31)
+        running = [start(server, books.ledger, texts, seed) for _ in range(processes)]
         for process in running:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
         start_s = time.monotonic()
+        first_kill_s = float("inf")
         lives_s = sorted((rng.uniform(0.0, LONGEST_LIFE_S), process.pid) for process in running)
         for life_s, pid in lives_s:
             time.sleep(max(0.0, start_s + life_s - time.monotonic()))
             (process,) = (process for process in running if process.pid == pid)
             books.kills += process.poll() is None
+            first_kill_s = min(first_kill_s, time.monotonic())
             process.kill()
         for process in running:
             with process:
                 process.wait(30)
-        books.close_round(server, processes)
+        books.close_round(server, first_kill_s)
         if books.kills % 10 < processes:
             print(f"{books.kills} kills, {len(books.committed)} replies committed", flush=True)
 
@@ -175,7 +178,7 @@ def run_through(server: ChatServer, books: Books, texts: Path) -> None:
     with start(server, books.ledger, texts, 0) as process:
         process.communicate(timeout=1800)
     assert process.returncode == 0
-    books.close_round(server, 1)
+    books.close_round(server)
 
 
 def annotate(server: ChatServer, folder: Path, texts: Sequence[str]) -> int:

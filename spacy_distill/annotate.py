@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +45,15 @@ def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
     RETURNS (Language): The pipeline.
     RAISES (ConfigError): The config does not load, or has no LLM component.
     """
+    if not config.is_file():
+        raise ConfigError(f"{config} does not exist. `spacy-distill init` writes a teacher config to start from.")
     try:
-        nlp = load_model_from_config(load_config(config), auto_fill=True)
+        parsed = load_config(config)
+        parsed.interpolate()
+    except Exception as error:
+        raise ConfigError(f"{config} cannot be read as a config{_where(str(error))}.") from None
+    try:
+        nlp = load_model_from_config(parsed, auto_fill=True)
     except ConfigValidationError as error:  # It would show every value, and somebody may have put a key there.
         brief = ConfigValidationError.from_error(error, show_config=False)
         raise ConfigError(f"{config} does not load as a spaCy config. {str(brief).strip()}") from None
@@ -59,6 +67,15 @@ def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
     for component in components:
         use_ledger(component, ledger)
     return nlp
+
+
+def _where(said: str) -> str:
+    """RETURNS (str): Where a config is wrong. What it says there is not repeated: somebody may have put a key there."""
+    if lines := re.findall(r"\bline:? +(\d+)", said):
+        return f": look at line {', '.join(lines)}"
+    if option := re.search(r"option '([^']*)' in section '([^']*)'", said):
+        return f": look at {option[1]!r} in [{option[2]}]"
+    return ""
 
 
 def use_ledger(component: LLMWrapper, ledger: Path | None) -> TeacherModel | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -130,6 +131,20 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
         doc.spans[SPANS_KEY] = [_char_span(doc, annotation, span) for span in annotation.ents]
         doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in annotation.ents]
     return doc
+
+
+def doc_of(nlp: Language, annotation: Annotation) -> tuple[Doc, tuple[Span, ...]]:
+    """Tokenize an annotation's text and set the annotation. Entities that do not stand on token boundaries become
+    missing: training skips their tokens, and spaCy's scorer passes them over.
+
+    RETURNS (Tuple[Doc, Tuple[Span, ...]]): The doc, and those entities.
+    """
+    doc = make_doc(nlp, Text(annotation.id, annotation.text, annotation.group))
+    misfits = tuple(span for span in annotation.ents or () if doc.char_span(span.start, span.end) is None)
+    if misfits:
+        fits = tuple(span for span in annotation.ents or () if span not in misfits)
+        annotation = replace(annotation, ents=fits, missing=annotation.missing + misfits)
+    return annotate_doc(doc, annotation), misfits
 
 
 def correct_doc(doc: Doc, annotation: Annotation) -> Doc:

@@ -15,7 +15,7 @@ from spacy_llm.pipeline import LLMWrapper
 from .annotate import render, teachers
 from .docs import make_doc
 from .teacher.base import TeacherModel
-from .teacher.budget import size
+from .teacher.budget import UNKNOWN_REPLY_TOKENS, size
 from .teacher.ledger import Usage
 from .teacher.prices import Price
 from .teacher.types import Prompt
@@ -26,8 +26,6 @@ _LEAST_REPLIES = 5
 
 _TOKENS_PER_BYTE = (1 / 6, 1 / 4, 1 / 2)
 """Of prompts whose tokenizer was never seen at work: few for English, many for rare scripts and figures."""
-
-_UNKNOWN_REPLY_TOKENS = 4096
 
 
 class Range(NamedTuple):
@@ -87,6 +85,7 @@ def estimate(nlp: Language, texts: Iterable[Text], *, ledger: Path | None = None
     texts (Iterable[Text]): What would be labelled.
     ledger (Optional[Path]): As for `annotate`.
     RETURNS (List[Estimate]): One for each component that is a teacher.
+    RAISES (ConfigError): Votes of a model whose answers are always the same.
     """
     models = teachers(nlp, ledger=ledger)
     counts = {name: _Count(model) for name, model in models.items()}
@@ -115,6 +114,7 @@ class _Count:
         self.first: Prompt | None = None
 
     def add(self, prompt: Prompt) -> None:
+        self.model.check(prompt)
         key = self.model.key(prompt)
         known = bytes.fromhex(key[:24])
         if known in self.seen:
@@ -136,7 +136,7 @@ def _estimate(component: str, count: _Count) -> Estimate:
         usage = count.ledger.usage(model.name, model.params, count.first.frame)
     if len(usage) < _LEAST_REPLIES:
         usage = []
-    most = model.longest_reply or _UNKNOWN_REPLY_TOKENS
+    most = model.longest_reply or UNKNOWN_REPLY_TOKENS
     if usage:
         per_byte = _mean([one.prompt_tokens / max(1, one.size) for one in usage])
         reply = _mean([one.reply_tokens for one in usage])

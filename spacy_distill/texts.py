@@ -17,17 +17,18 @@ from .types import Annotation, Span, TaskName, Text
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
 
 
-def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_records(path: Path, ending: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read a file's records, whatever its format. A plain text line becomes `{"text": line}`; blank lines are skipped.
 
     path (Path): Its ending says the format: one of `FORMATS`.
+    ending (Optional[str]): Read the file as if it had this one.
     YIELDS (Tuple[str, Dict[str, Any]]): Where the record stands ("file:line"), and the record.
     RAISES (InputError): No such file, an unknown ending, or a line that is not a record.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".txt": _lines}
-    reader = readers.get(path.suffix.lower())
+    reader = readers.get(ending or path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown ending {path.suffix!r}; expected one of {', '.join(FORMATS)}.")
     try:
@@ -176,6 +177,8 @@ def gold_annotations(
 
 def _gold(text: Text, task: TaskName, exclusive: bool) -> list[Any]:
     gold = text.gold
+    if gold is None:
+        raise InputError(f"{_place(text)} has no gold. Name the field that holds it, or leave this text out.")
     if task == "textcat":
         found = [gold] if isinstance(gold, str) else gold
         if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):
@@ -216,6 +219,28 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Known: {', '.join(map(repr, known[:20]))}{' …' if len(known) > 20 else ''}."
+
+
+def check_gold_names(texts: Iterable[Text], labels: Sequence[str]) -> None:
+    """Refuse gold that spells a label another way than the teacher: the two would never agree. Labels that the teacher
+    was not offered at all are left alone.
+
+    texts (Iterable[Text]): With or without gold, of either task.
+    labels (Sequence[str]): What the teacher was offered.
+    RAISES (InputError): A name that differs from a label in case, space or Unicode form only.
+    """
+    offered = {normal_form(label): label for label in labels}
+    for text in texts:
+        for item in text.gold if isinstance(text.gold, (list, tuple)) else [text.gold]:
+            if isinstance(item, Mapping):
+                item = item.get("label")
+            elif isinstance(item, (list, tuple)):
+                item = item[-1] if item else None
+            twin = offered.get(normal_form(item)) if isinstance(item, str) and item not in labels else None
+            if twin is not None:
+                raise InputError(
+                    f"{_place(text)}: the label {item!r} is {twin!r} in the annotations. Spell them the same way."
+                )
 
 
 def normal_form(text: str) -> str:

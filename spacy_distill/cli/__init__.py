@@ -13,6 +13,7 @@ from .choose import choose
 from .corpus import corpus
 from .curate import curate
 from .evaluate import evaluate
+from .export import export
 from .import_ import import_
 from .init import init
 from .ledger import ledger
@@ -32,9 +33,10 @@ app = typer.Typer(
     help="""Turn a large language model's knowledge of one task into a tiny spaCy pipeline.
 
 The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
-texts or **import** labels made elsewhere, **aggregate** those of several teachers, **calibrate** their confidence,
-**curate** them, build a **corpus**, train with `spacy train` (with word **vectors** where labels are few), **evaluate**
-student and teacher against people, **release** a wheel that needs spaCy alone.
+texts or **import** labels made elsewhere, **aggregate** those of several teachers, **export** them for people to
+correct and import those corrections, **calibrate** their confidence, **curate** them, build a **corpus**, train with
+`spacy train` (with word **vectors** where labels are few), **evaluate** student and teacher against people, **release**
+a wheel that needs spaCy alone.
 
 Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
 )
@@ -45,6 +47,7 @@ app.command("annotate")(annotate)
 app.command("ledger")(ledger)
 app.command("import")(import_)
 app.command("aggregate")(aggregate)
+app.command("export")(export)
 app.command("calibrate")(calibrate)
 app.command("curate")(curate)
 app.command("corpus")(corpus)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +20,7 @@ SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
 
 REMEDIES = (
-    ("budget of", "give a larger budget"),
+    ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
     ("HTTP 429", "the server wants fewer requests; lower max_in_flight"),
     ("no whole response within", "the server is slow; raise timeout_s, or lower max_in_flight"),
     ("HTTP 400", "the server refuses these texts; its log says why"),
@@ -122,7 +123,7 @@ def print_books(books: Books) -> None:
 
 def _print_failures(books: Books) -> None:
     failed = books.failures.total()
-    console.print(f"{failed} texts got no reply:")
+    console.print(f"{failed} prompts got no reply:")
     for reason, count in books.failures.most_common(SHOWN_FAILURES):
         console.print(f"  {count} × {reason}{_remedy(reason)}")
     if len(books.failures) > SHOWN_FAILURES:
@@ -133,6 +134,19 @@ def _print_failures(books: Books) -> None:
 def _remedy(reason: str) -> str:
     """RETURNS (str): What to do about a failure, where that is known."""
     return next((f": {remedy}" for words, remedy in REMEDIES if words in reason), "")
+
+
+def print_aside(aside: Sequence[tuple[str, str]]) -> None:
+    """Print how many records were set aside, why, and which.
+
+    aside (Sequence[Tuple[str, str]]): Each record's place or id, and the reason.
+    """
+    if aside:
+        console.print(f"{len(aside)} records set aside:")
+    for reason, count in Counter(reason for _, reason in aside).most_common():
+        which = [place for place, why in aside if why == reason]
+        more = ", …" if count > SHOWN_FAILURES else ""
+        console.print(f"  {count} × {reason} ({', '.join(which[:SHOWN_FAILURES])}{more})")
 
 
 def usd(amount: float) -> str:

@@ -33,7 +33,7 @@ def corpus(
     """Make the files that `spacy train` reads.
 
     Reads curated docs; writes `train.spacy`, `dev.spacy`, `labels.json` (for `[initialize]`) and `manifest.json`. Texts
-    of one group, and copies of one text, are never on both sides; labels keep their proportions. Train keeps the
+    of one group, and near-duplicates, are never on both sides; labels keep their proportions. Train keeps the
     teacher's probabilities as targets, dev has hard labels. The same input and seed give the same files.
 
     Example: `spacy-distill corpus curated corpus --dev-share 0.15 --seed 0`

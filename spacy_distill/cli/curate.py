@@ -32,13 +32,14 @@ def curate(
     explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected or corrected.")] = False,
     text_field: Annotated[str, typer.Option(help="Field with the text in the gold.")] = "text",
     group_field: Annotated[str, typer.Option(help="Field with the group in the gold.")] = "group",
+    gold_field: Annotated[str, typer.Option(help="Field with the labels in the gold; names are checked.")] = "gold",
 ) -> None:
     """Decide what the student may learn from.
 
     Reads annotated docs; runs the rules that **config** lists, in its order; writes `kept.spacy` (the docs as they
     were, or as a rule corrected them), `corrected.jsonl` (before and after), `rejected.jsonl` (each with the rule and
     its reason) and `curation.json` (the books: nothing disappears uncounted). Name every file you evaluate on with
-    **--gold**, so that the student never sees those texts.
+    **--gold**, so that the student never sees those texts or near-duplicates of them.
 
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
@@ -54,7 +55,7 @@ def curate(
     from ..docs import read_annotated
     from ..errors import ConfigError, StageError
     from ..files import describe_file
-    from ..texts import read_texts
+    from ..texts import check_gold_names, read_texts
 
     if code is not None:
         if not code.is_file():
@@ -62,11 +63,11 @@ def curate(
         import_file("python_code", code)
     rules = load_rules(config)
     gold = gold or []
-    context = Context.of(
-        text for path in gold for text in read_texts(path, text_field=text_field, group_field=group_field)
-    )
+    fields = {"text_field": text_field, "group_field": group_field, "gold_field": gold_field}
+    held_out = [text for path in gold for text in read_texts(path, **fields)]
     docs, found = read_annotated(annotations, Vocab(), task)
-    result = run(found, rules, context)
+    check_gold_names(held_out, found[0].labels)
+    result = run(found, rules, Context.of(held_out))
     sources = {
         "annotations": describe_file(annotations),
         "config": describe_file(config),

@@ -1,24 +1,42 @@
 """`spacy-distill import`"""
 
+from __future__ import annotations
+
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from ..formats.types import FormatName
 from ..types import ConfidenceKind, TaskName
-from .common import blank, console, print_books
+from .common import blank, console, print_aside, print_books
+
+if TYPE_CHECKING:
+    from ..formats.types import Imported
+
+SHOWN_MISFITS = 3
 
 
 def import_(
-    labels_file: Annotated[Path, typer.Argument(help="Records with text and label: .jsonl, .csv, .tsv, .parquet.")],
+    labels_file: Annotated[
+        Path, typer.Argument(help="Records with text and label: .jsonl, .csv, .tsv, .parquet; or what --format says.")
+    ],
     output: Annotated[Path, typer.Argument(help="Where the annotated docs go: a .spacy file (DocBin).")],
+    format_: Annotated[
+        Optional[FormatName], typer.Option("--format", help="Another tool's form, with people's answers.")
+    ] = None,
+    gold: Annotated[
+        bool, typer.Option("--gold", help="With --format: where the file cannot tell, people gave the answers.")
+    ] = False,
     task: Annotated[TaskName, typer.Option(help="What the labels say.")] = "textcat",
     label: Annotated[
         Optional[list[str]], typer.Option(help="A label on offer; repeat it. Default: those that occur.")
     ] = None,
     label_field: Annotated[
-        str, typer.Option(help="Field with the label, the list of labels, or the [start, end, label] spans.")
+        str,
+        typer.Option(help="Field (or question, or control tag) with the label, the labels, or the spans."),
     ] = "label",
     reply_field: Annotated[
         Optional[str], typer.Option(help="Field with the raw reply, parsed and aligned like a live one.")
@@ -31,11 +49,16 @@ def import_(
     id_field: Annotated[str, typer.Option(help="Field with the id, if there is one.")] = "id",
     group_field: Annotated[str, typer.Option(help="Field whose texts must stay together in a split.")] = "group",
 ) -> None:
-    """Take in labels that a language model made elsewhere.
+    """Take in labels that a language model made elsewhere, or what people corrected in another tool.
 
     Reads records with a text and a label, a list of labels, entity spans, or the model's raw reply; writes the same
     annotated docs as `annotate` does, with the same statuses and the same books. A null label is a reply that could
     not be parsed: it is counted, never trained on.
+
+    With **--format** it reads what people answered in Prodigy, Label Studio, Argilla, a table or CoNLL, where `export`
+    had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
+    exported. Skipped or ignored records, and texts on which people disagree, are set aside and counted. Spans that do
+    not stand on the tokens of --lang are not moved: they are reported, and their tokens count as unknown.
 
     Example: `spacy-distill import labels.jsonl annotations/pool.spacy --label-field llm --label ham --label spam`
 
@@ -43,10 +66,21 @@ def import_(
     """
     from ..annotate import annotate
     from ..docs import write_docs
-    from ..errors import InputError
+    from ..errors import ConfigError, InputError
     from ..files import write_json
+    from ..formats.registry import read
+    from ..formats.types import Wanted
     from ..texts import read_records, read_texts
 
+    if format_ is not None:
+        if reply_field is not None or confidence_field is not None:
+            raise ConfigError("--format says where replies and scores stand: leave --reply-field and the like out.")
+        wanted = Wanted(task, text_field, label_field, id_field, group_field)
+        found = read(labels_file, format_, wanted, labels=label, exclusive=not multi_label, gold=gold)
+        _write(found, labels_file, output, lang)
+        return
+    if gold:
+        raise ConfigError("--gold goes with --format: without it, labels are taken for a model's.")
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
@@ -73,6 +107,46 @@ def import_(
     write_docs(output, docs)
     write_json(output.with_suffix(".json"), books.to_dict())
     print_books(books)
+    console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
+    """Write what another tool's file says as docs, and the books beside them."""
+    from ..docs import doc_of, write_docs
+    from ..errors import InputError
+    from ..files import write_json
+
+    made = found.annotations
+    if not made:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(why for _, why in found.aside).items())
+        raise InputError(f"{source}: none of {found.records} records is an answer ({reasons or 'the file is empty'}).")
+    nlp = blank(lang)
+    docs = [doc_of(nlp, annotation) for annotation in made]
+    misfits = [(annotation, span) for annotation, (_, spans) in zip(made, docs, strict=True) for span in spans]
+    write_docs(output, (doc for doc, _ in docs))
+    books = {
+        "records": found.records,
+        "texts": len(made),
+        "gold": sum(annotation.gold for annotation in made),
+        "repeats": found.repeats,
+        "changed": found.changed,
+        "aside": [list(item) for item in found.aside],
+        "misfits": [[annotation.id, span.start, span.end, span.label] for annotation, span in misfits],
+    }
+    write_json(output.with_suffix(".json"), books)
+    repeats = f"; {found.repeats} say of a text what others say too" if found.repeats else ""
+    console.print(f"{found.records} records: {len(made)} texts, {books['gold']} of them gold{repeats}.")
+    print_aside(found.aside)
+    if found.changed:
+        console.print(
+            f"{len(found.changed)} texts have another answer than was exported, but the file does not say that a person"
+            f" gave it ({', '.join(found.changed[:3])}): if one did, import with --gold."
+        )
+    if misfits:
+        console.print(f"{len(misfits)} spans do not stand on the tokens of --lang {lang}; their tokens are unknown:")
+    for annotation, span in misfits[:SHOWN_MISFITS]:
+        quote = annotation.text[span.start : span.end]
+        console.print(f"  {annotation.id}: {span.label} at {span.start}-{span.end}, {quote!r}")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 

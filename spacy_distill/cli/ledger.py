@@ -53,5 +53,5 @@ def ledger(
         )
     console.print(table)
     total = sum(holding.cost_usd for holding in holdings)
-    replies = sum(holding.replies.total() for holding in holdings)
-    console.print(f"{replies:,} replies, {usd(total)} where prices are known.")
+    replies = sum(holding.replies.total() - holding.replies["error"] for holding in holdings)
+    console.print(f"{replies:,} replies, {usd(total)} where prices are known. An error is no reply: it is asked again.")

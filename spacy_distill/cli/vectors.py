@@ -39,6 +39,7 @@ def vectors(
     words = [word for word, count in counts.most_common() if count >= min_count]
     if not words:
         raise InputError(f"No word occurs {min_count} times in {', '.join(map(str, texts))}.")
+    output.mkdir(parents=True, exist_ok=True)
     tokenizer, model = load_encoder(encoder, threads)
     with progress(f"Encoding {len(words)} words", len(words)) as advance:
         encoded = encode_words(words, tokenizer, model, progress=advance)

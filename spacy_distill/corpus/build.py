@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..curation.types import Context, label_counts
-from ..docs import annotate_doc, make_doc, write_docs
+from ..docs import doc_of, write_docs
 from ..errors import ConfigError, InputError, StageError
 from ..files import write_json
-from ..texts import normal_form
 from ..types import Annotation, Text
 from .manifest import Manifest, Part
 from .split import split
@@ -153,15 +152,12 @@ def _check(annotations: Sequence[Annotation]) -> None:
 
 def _check_overlap(annotations: Sequence[Annotation], gold: Sequence[Annotation]) -> None:
     context = Context.of(Text(annotation.id, annotation.text, annotation.group) for annotation in gold)
-    both = [
-        annotation.id
-        for annotation in annotations
-        if normal_form(annotation.text) in context.gold_texts or annotation.group in context.gold_groups
-    ]
+    both = list(context.leaks(annotations))
     if both:
         raise InputError(
-            f"{len(both)} curated texts are in the gold for dev as well, or share a group with it (the first:"
-            f" {both[0]}). Curate with this file as --gold, so that the rule `leakage` takes them out and counts them."
+            f"{len(both)} curated texts are in the gold for dev as well, or nearly, or share a group with it (the"
+            f" first: {both[0]}). Curate with this file as --gold, so that the rule `leakage` takes them out"
+            " and counts them."
         )
 
 
@@ -179,20 +175,10 @@ def _target(doc: Doc, annotation: Annotation, soft: bool) -> Doc:
 
 
 def _gold_docs(nlp: Language, gold: Sequence[Annotation]) -> list[Doc]:
-    """Tokenize gold. Entities that do not stand on token boundaries become missing: spaCy's scorer passes them over."""
-    docs = []
-    missed = 0
-    for annotation in gold:
-        doc = make_doc(nlp, Text(annotation.id, annotation.text, annotation.group))
-        if annotation.ents is not None:
-            fits = [span for span in annotation.ents if doc.char_span(span.start, span.end) is not None]
-            misfits = tuple(span for span in annotation.ents if span not in fits)
-            missed += len(misfits)
-            annotation = replace(annotation, ents=tuple(fits), missing=annotation.missing + misfits)
-        docs.append(annotate_doc(doc, annotation))
-    if missed:
+    made = [doc_of(nlp, annotation) for annotation in gold]
+    if missed := sum(len(misfits) for _, misfits in made):
         logger.warning("%d gold entities do not stand on token boundaries: dev does not score them.", missed)
-    return docs
+    return [doc for doc, _ in made]
 
 
 def _label_data(first: Annotation, train: Sequence[Doc]) -> Any:

@@ -39,7 +39,7 @@ class Manifest:
     dev_from (str): "silver", a share of the curated docs; "gold", checked by people.
     dev_share (Optional[float]): The share asked for; None if dev is gold.
     seed (int): The split's seed.
-    clusters (Optional[int]): Sets of texts that stay together (by group or by text); None if nothing was split.
+    clusters (Optional[int]): Sets of texts that stay together (groups, near-duplicates); None if nothing was split.
     sources (Mapping[str, Any]): Files it was made of, with their sha256.
     curation (Optional[Sequence[Mapping[str, Any]]]): The curation's rules and counts, where they were found.
     versions (Mapping[str, str]): Of what made it.

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..texts import normal_form
+from ..curation.clusters import UnionFind, near_clusters
 from ..types import Annotation
 
 _NO_LABEL = None
@@ -18,7 +18,8 @@ class Split:
     """Which annotations go where: indices into what was split, ascending.
 
     train (Tuple[int, ...]): For training.
-    dev (Tuple[int, ...]): For choosing the best step. `train` and `dev` share no text and no group.
+    dev (Tuple[int, ...]): For choosing the best step. `train` and `dev` share no group and no
+        near-duplicates.
     clusters (int): How many indivisible sets of texts there were.
     """
 
@@ -30,9 +31,9 @@ class Split:
 def split(annotations: Sequence[Annotation], *, dev_share: float, seed: int = 0) -> Split:
     """Divide annotations, stratified by label, without parting what belongs together.
 
-    Texts of one group stay together, and so do texts with the same normal form (`texts.normal_form`). The result does
-    not depend on the annotations' order. Rarest labels are dealt first, each cluster to the side that lacks its label
-    most: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the stratification of multi-label
+    Texts of one group stay together, and so do texts that are the same or nearly (`clusters.near_clusters`). The result
+    does not depend on the annotations' order. Rarest labels are dealt first, each cluster to the side that lacks its
+    label most: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the stratification of multi-label
     data"), dealing clusters in place of single examples. A label with very few texts goes to train.
 
     dev_share (float): Between 0 and 1: how much of the annotations, and of each label, dev should get.
@@ -86,23 +87,15 @@ def _order(annotations: Sequence[Annotation], members: list[int], seed: int) -> 
 
 
 def _clusters(annotations: Sequence[Annotation]) -> list[list[int]]:
-    """RETURNS (List[List[int]]): Indices that share a group or a normalised text, directly or by way of others."""
-    parent = list(range(len(annotations)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    seen: dict[tuple[str, str], int] = {}
-    for index, annotation in enumerate(annotations):
-        keys = [("text", normal_form(annotation.text))]
-        if annotation.group is not None:
-            keys.append(("group", annotation.group))
-        for key in keys:
-            parent[root(index)] = root(seen.setdefault(key, index))
+    """RETURNS (List[List[int]]): Indices that share a group, or whose texts are near, directly or by way of others."""
+    united = UnionFind(len(annotations))
+    groups: dict[str, int] = {}
+    for index, near in enumerate(near_clusters([annotation.text for annotation in annotations])):
+        united.unite(near, index)
+        group = annotations[index].group
+        if group is not None:
+            united.unite(groups.setdefault(group, index), index)
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(len(annotations)):
-        members[root(index)].append(index)
+        members[united.root(index)].append(index)
     return list(members.values())

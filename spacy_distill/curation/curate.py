@@ -57,7 +57,8 @@ def curate(annotations: Sequence[Annotation], rules: Mapping[str, Rule], context
     rules (Mapping[str, Rule]): By name, in order.
     RETURNS (Curation): Every annotation is in `kept` (in the order given) or in `rejected`, once.
     RAISES (InputError): An id that occurs twice, or labels that differ between records.
-    RAISES (ConfigError): A rule that adds or loses an annotation, or changes more of one than what was said of it.
+    RAISES (ConfigError): A rule that adds or loses an annotation, changes more of one than what was said of it, or
+        changes what a person checked.
     """
     _check(annotations)
     remaining = list(annotations)
@@ -94,6 +95,8 @@ def _corrections(name: str, given: Sequence[Annotation], result: RuleResult) -> 
         if annotation != before[annotation.id]
     ]
     for correction in corrections:
+        if correction.before.gold:
+            raise ConfigError(f"The rule {name!r} changed record {correction.before.id}, which a person checked.")
         if _unsaid(correction.before) != _unsaid(correction.after):
             raise ConfigError(
                 f"The rule {name!r} returned record {correction.before.id} with more changed than its classes or"

@@ -32,7 +32,8 @@ def make_span_errors(folds: int = 5, min_probability: float = 0.6) -> Rule:
 
     An entity gets another label if that label is more probable. An entity that is probably none, and tokens outside
     entities that probably are one, become *missing*: training neither learns nor unlearns them. What people checked
-    stays as it is, and so does text classification.
+    stays as it is, and so does text classification. A text whose entities change loses its confidence, so a filter by
+    confidence goes before this rule.
 
     folds (int): The parts the texts are divided into, at least 2: each is judged by a model of the others.
     min_probability (float): From 0 to 1: no label is changed to one less probable than this.
@@ -72,6 +73,7 @@ class _Tokens:
     docs (List[Doc]): A text each.
     labels (Tuple[str, ...]): Entity labels; row 0 of a probability is "none", row 1 the first label, and so on.
     tags (NDArray[int]): Of every token of every text `(T,)`: 0 for none, else the label's number.
+    known (NDArray[bool]): Whether the teacher said anything of a token: not where its annotation is missing `(T,)`.
     starts (NDArray[int]): Where each text's tokens begin `(N + 1,)`.
     clusters (List[str]): What a fold must not divide: the text's group, or the text itself.
     weights (NDArray[float]): How much each text counts `(N,)`, see `_MOST_SPANS`.
@@ -80,6 +82,7 @@ class _Tokens:
     docs: list[Doc]
     labels: tuple[str, ...]
     tags: NDArray[np.int64]
+    known: NDArray[np.bool_]
     starts: NDArray[np.int64]
     clusters: list[str]
     weights: Floats
@@ -89,17 +92,21 @@ class _Tokens:
         tokenizer = spacy.blank("xx").tokenizer
         docs = [tokenizer(annotation.text) for annotation in annotations]
         labels = annotations[0].labels
-        tags = []
+        tags, known = [], []
         for doc, annotation in zip(docs, annotations, strict=True):
-            found = np.zeros(len(doc), dtype=np.int64)
+            found, said = np.zeros(len(doc), dtype=np.int64), np.ones(len(doc), dtype=np.bool_)
+            for span in annotation.missing:
+                said[_tokens_of(doc, span)] = False
             for span in annotation.ents or ():
                 found[_tokens_of(doc, span)] = 1 + labels.index(span.label)
+                said[_tokens_of(doc, span)] = True
             tags.append(found)
+            known.append(said)
         starts = np.cumsum([0, *map(len, docs)])
         clusters = [annotation.group or normal_form(annotation.text) for annotation in annotations]
         spans = np.array([len(annotation.ents or ()) for annotation in annotations])
         weights = _MOST_SPANS / np.maximum(spans, _MOST_SPANS)
-        return cls(docs, labels, np.concatenate(tags), starts, clusters, weights)
+        return cls(docs, labels, np.concatenate(tags), np.concatenate(known), starts, clusters, weights)
 
     def rows(self, index: int) -> slice:
         """RETURNS (slice): The rows of one text's tokens."""
@@ -140,9 +147,10 @@ def _out_of_fold(texts: _Tokens, folds: int) -> Floats:
     weights = np.repeat(texts.weights, lengths)
     probabilities = np.zeros((len(texts.tags), 1 + len(texts.labels)))
     for train, test in GroupKFold(folds).split(features, texts.tags, clusters):
+        train = train[texts.known[train]]
         seen = np.unique(texts.tags[train])
-        if len(seen) == 1:
-            probabilities[test, seen[0]] = 1.0
+        if len(seen) < 2:
+            probabilities[test, seen] = 1.0
             continue
         model = LogisticRegression(max_iter=1000, tol=1e-3).fit(features[train], texts.tags[train], weights[train])
         probabilities[np.ix_(test, seen)] = model.predict_proba(features[test])
@@ -166,12 +174,13 @@ class _Thresholds:
     def of(cls, texts: _Tokens, probabilities: Floats, least: float) -> "_Thresholds":
         tags = texts.tags
         inside = tags > 0
+        outside = texts.known & ~inside
         among = _among_labels(probabilities)
         means = [
             float(among[tags == 1 + index, index].mean()) if (tags == 1 + index).any() else 1.0
             for index in range(len(texts.labels))
         ]
-        none = float(probabilities[~inside, 0].mean()) if not inside.all() else 1.0
+        none = float(probabilities[outside, 0].mean()) if outside.any() else 1.0
         return cls(np.maximum(means, least), none, float(1.0 - probabilities[inside, 0].mean()))
 
     def correct(
@@ -193,17 +202,20 @@ class _Thresholds:
             among = _among_labels(mean)[0]
             best = int(among.argmax())
             if texts.labels[best] != span.label and among[best] >= self.labels[best]:
-                span = replace(span, label=texts.labels[best])
+                span = replace(span, label=texts.labels[best], score=None)
                 notes["entities relabelled"] += 1
             ents.append(span)
-        outside = texts.tags[texts.rows(index)] == 0
+        outside = (texts.tags == 0)[texts.rows(index)] & texts.known[texts.rows(index)]
         for token in doc:
             if outside[token.i] and not token.is_space and 1.0 - probabilities[token.i, 0] >= self.entity:
                 missing.append(Span(token.idx, token.idx + len(token), ""))
                 notes["other tokens made unknown"] += 1
         if tuple(ents) == annotation.ents and not missing:
             return annotation
-        return replace(annotation, ents=tuple(ents), missing=(*annotation.missing, *missing))
+        corrected = replace(annotation, ents=tuple(ents), missing=(*annotation.missing, *missing))
+        # The teacher was so sure of what it said, not of what it is held to have meant.
+        changed = tuple(ents) != annotation.ents
+        return replace(corrected, confidence=None, confidence_kind=None) if changed else corrected
 
 
 def _among_labels(probabilities: Floats) -> Floats:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..texts import normal_form
 from ..types import Annotation, Rejection, Text
+from .clusters import near_clusters
+
+IN_GOLD, NEAR_GOLD = "the text is in the gold", "the text is nearly one in the gold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,26 @@ class Context:
             frozenset(normal_form(text.text) for text in gold),
             frozenset(text.group for text in gold if text.group is not None),
         )
+
+    def leaks(self, annotations: Sequence[Annotation], *, groups: bool = True) -> dict[str, str]:
+        """Find what must not be trained on: texts in one cluster with a gold text (see `clusters.near_clusters`), and
+        other texts of a gold text's group.
+
+        annotations (Sequence[Annotation]): With unique ids.
+        groups (bool): Whether to look at groups.
+        RETURNS (Dict[str, str]): Of those that leak, id to reason.
+        """
+        gold = list(self.gold_texts)
+        if not gold:
+            return {}
+        clusters = near_clusters([*gold, *(annotation.text for annotation in annotations)])
+        found = {}
+        for annotation, cluster in zip(annotations, clusters[len(gold) :], strict=True):
+            if cluster < len(gold):
+                found[annotation.id] = IN_GOLD if normal_form(annotation.text) in self.gold_texts else NEAR_GOLD
+            elif groups and annotation.group in self.gold_groups:
+                found[annotation.id] = f"its group {annotation.group} is in the gold"
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from ..docs import note
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply, sha256
-from ..types import ConfidenceKind, TaskName
+from ..types import Annotation, ConfidenceKind, TaskName
 from .frames import Frames
 from .parts import Part, cut
 
@@ -83,7 +83,7 @@ class Task(ABC):
                 facts["raw"] = "\n\n".join(found)
             if len(found) > 1:
                 facts["replies"] = dict(Counter(reply.meta.status for reply in found))
-            note(doc, self.task, {**facts, "provenance": self.provenance(found)})
+            note(doc, self.task, {**facts, "provenance": provenance(found)})
             yield doc
 
     def parts(self, text: str, replies: Sequence[Reply]) -> List[typing.Tuple[Part, Sequence[Reply]]]:
@@ -107,6 +107,10 @@ class Task(ABC):
         RETURNS (Dict[str, Any]): Facts to note: `status`, `labels`, `exclusive`, `confidence`, `confidence_kind`.
         """
 
+    @abstractmethod
+    def answer(self, annotation: Annotation) -> Optional[str]:
+        """RETURNS (Optional[str]): The reply that says the same as an annotation; None if the prompt allows none."""
+
     def add_label(self, label: str, label_definition: typing.Optional[str] = None) -> int:
         """Part of spaCy-llm's protocol for tasks with `labels`. RAISES ConfigError: Always."""
         raise ConfigError(f"Labels cannot be added to a running task: put {label!r} into the task's `labels`.")
@@ -115,18 +119,19 @@ class Task(ABC):
         """Part of spaCy-llm's protocol for tasks with `labels`. RAISES ConfigError: Always."""
         raise ConfigError("Labels cannot be removed from a running task: change the task's `labels`.")
 
-    def provenance(self, replies: Sequence[Reply]) -> Dict[str, Any]:
-        """RETURNS (Dict[str, Any]): Where the replies come from: plain types, for the doc. Tokens, cost and time of
-        several replies are added up; their key is the hash of all keys."""
-        metas = [reply.meta for reply in replies]
-        keys = [meta.key for meta in metas]
-        found: Dict[str, Any] = {
-            "model": metas[0].model,
-            "key": keys[0] if len(keys) == 1 or None in keys else sha256(keys),
-            "prompt_hash": metas[0].prompt_hash,
-            "error": next((meta.error for meta in metas if meta.error is not None), None),
-        }
-        for name in ("prompt_tokens", "reply_tokens", "cost_usd", "latency_s"):
-            known = [value for meta in metas if (value := getattr(meta, name)) is not None]
-            found[name] = sum(known) if known else None
-        return {name: value for name, value in found.items() if value is not None}
+
+def provenance(replies: Sequence[Reply]) -> Dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Where a doc's replies come from: plain types. Tokens, cost and time of several are
+    added up, as far as they are known; their key is the hash of all keys."""
+    metas = [reply.meta for reply in replies]
+    keys = [meta.key for meta in metas]
+    found: Dict[str, Any] = {
+        "model": metas[0].model,
+        "key": None if None in keys else keys[0] if len(keys) == 1 else sha256(keys),
+        "prompt_hash": metas[0].prompt_hash,
+        "error": next((meta.error for meta in metas if meta.error is not None), None),
+    }
+    for name in ("prompt_tokens", "reply_tokens", "cost_usd", "latency_s"):
+        known = [value for meta in metas if (value := getattr(meta, name)) is not None]
+        found[name] = sum(known) if known else None
+    return {name: value for name, value in found.items() if value is not None}

@@ -11,8 +11,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from spacy.tokens import Doc
 
 from ..docs import note
-from ..teacher.types import Reply, sha256
+from ..teacher.types import Reply
 from ..types import Status, TaskName
+from .base import provenance
 
 logger = logging.getLogger("spacy_distill")
 
@@ -61,26 +62,10 @@ def parse_foreign(
         "status": status,
         "labels": list(labels),
         "exclusive": exclusive,
-        "provenance": _provenance(replies),
+        "provenance": provenance(replies),
     }
-    note(parsed, name, facts if status == "ok" else {**facts, "raw": "\n".join(replies)})
+    note(parsed, name, facts if status == "ok" else {**facts, "raw": "\n\n".join(replies)})
     return parsed
-
-
-def _provenance(replies: Sequence[Reply]) -> Dict[str, Any]:
-    """RETURNS (Dict[str, Any]): Where a doc's replies come from, and what they cost together."""
-    metas = [reply.meta for reply in replies]
-    first = metas[0]
-    found: Dict[str, Any] = {
-        "model": first.model,
-        "key": sha256([meta.key for meta in metas]),
-        "prompt_hash": first.prompt_hash,
-        "error": next((meta.error for meta in metas if meta.error), None),
-    }
-    for name in ("prompt_tokens", "reply_tokens", "cost_usd", "latency_s"):
-        values = [getattr(meta, name) for meta in metas]
-        found[name] = None if None in values else sum(values)
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _task_name(task: Any) -> Optional[TaskName]:

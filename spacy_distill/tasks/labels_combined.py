@@ -49,8 +49,11 @@ def vote(readings: Sequence[Reading], labels: Sequence[str], *, exclusive: bool)
     that declined among the votes; if more declined than voted for any label, so does the whole. Not exclusive: `cats`
     are the shares that named each label, and the confidence that of the closest decision.
 
-    RETURNS (Reading): The samples' most frequent failure if none could be read.
+    RETURNS (Reading): The samples' most frequent failure if none could be read. "error" if more than half of them got
+        no reply at all, as where a budget ended: one vote of five asked for is no certainty.
     """
+    if 2 * sum(reading.status == "error" for reading in readings) > len(readings):
+        return Reading("error")
     ok = [reading for reading in readings if reading.status == "ok"]
     declined = sum(reading.status == "abstain" for reading in readings)
     if not ok and not declined:

@@ -10,7 +10,7 @@ from ..docs import SPANS_KEY
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, gold_annotations, suggestion
-from ..types import ConfidenceKind, Span, Status, Text
+from ..types import Annotation, ConfidenceKind, Span, Status, Text
 from .alignment import Mentions, Quote, Tokens, Unaligned, align_quotes, align_spans, without_overlaps
 from .base import Task
 from .entity_parsing import Entity, parse_entities
@@ -188,7 +188,7 @@ class NERTask(Task):
         text, entities = record.get("text"), record.get("entities")
         if isinstance(text, str) and entities is None and "gold" in record:
             (gold,) = gold_annotations([Text("", text, gold=record["gold"], where=where)], "ner", labels=self.labels)
-            entities = [{"text": text[span.start : span.end], "label": span.label} for span in gold.ents or ()]
+            entities = _listed(gold)
         if not isinstance(text, str) or not isinstance(entities, (list, tuple)):
             raise ConfigError(f'{where}: expected {{"text": ..., "entities": [...]}}, found {dict(record)!r}.')
         mentions = Mentions(text)
@@ -201,9 +201,12 @@ class NERTask(Task):
             if not mentions.find(str(entity["text"])):
                 raise ConfigError(f"{where}: its text does not hold the entity {entity['text']!r}. Quote it exactly.")
         listed = [{"text": entity["text"], "label": entity["label"]} for entity in entities]
-        shown = {"text": text, "entities": listed, "answer": json.dumps({"entities": listed}, ensure_ascii=False)}
+        shown = {"text": text, "entities": listed, "answer": _answer(listed)}
         first, group = listed[0]["label"] if listed else "", record.get("group")
         return Example(text, first, None if group is None else str(group), shown)
+
+    def answer(self, annotation: Annotation) -> Optional[str]:
+        return _answer(_listed(annotation))
 
     def _schema(self) -> Dict[str, Any]:
         properties: Dict[str, Any] = {
@@ -224,6 +227,15 @@ class NERTask(Task):
             "required": ["entities"],
             "additionalProperties": False,
         }
+
+
+def _listed(annotation: Annotation) -> List[Dict[str, str]]:
+    """RETURNS (List[Dict[str, str]]): Entities as quotes, in the order of the text."""
+    return [{"text": annotation.text[span.start : span.end], "label": span.label} for span in annotation.ents or ()]
+
+
+def _answer(listed: Sequence[Mapping[str, str]]) -> str:
+    return json.dumps({"entities": listed}, ensure_ascii=False)
 
 
 def make_ner_task(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _BRACKET = re.compile(r"[{\[]")
 _DECODER = json.JSONDecoder()
+_DEEPEST = 20
+"""Levels of JSON: no task asks for so many, and a model that goes on opening brackets has no answer."""
+
 _MAX_BRACKETS = 200  # A reply with more than these that are not JSON inside each other is not worth the search.
 
 
@@ -37,7 +40,22 @@ def json_values(reply: str) -> Iterator[tuple[int, int, Any]]:
         except (ValueError, RecursionError):
             position = match.end()
         else:
-            yield match.start(), position, value
+            if not _nested(value, _DEEPEST):
+                yield match.start(), position, value
+
+
+def _nested(value: Any, levels: int) -> bool:
+    """RETURNS (bool): Whether a JSON value has more levels than that. Told without recursion, which has an end."""
+    level = [value]
+    for _ in range(levels):
+        level = [item for found in level for item in _children(found)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def place_of(value: str, reply: str, start: int = 0) -> tuple[int, int] | None:
@@ -57,7 +75,7 @@ def probability_of(places: Sequence[tuple[int, int]], reply: str, tokens: Sequen
     RETURNS (Optional[float]): 0 to 1; None if the tokens do not spell the reply.
     """
     spelled = "".join(token for token, _ in tokens)
-    shift = spelled.find(reply)
+    shift = spelled.rfind(reply)  # Some servers put what was thought before it among the tokens.
     if not places or shift < 0:
         return None
     total, position = 0.0, -shift

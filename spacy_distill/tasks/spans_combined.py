@@ -31,8 +31,11 @@ def vote(readings: Sequence[SpanReading]) -> SpanReading:
     """Count the samples of one prompt. Replies that could not be read have no vote.
 
     RETURNS (SpanReading): Every span that any sample named, once, by its offsets and label; its score is the share of
-        the samples that did. The samples' most frequent failure if none could be read.
+        the samples that did. The samples' most frequent failure if none could be read; "error" if more than half of
+        them got no reply at all.
     """
+    if 2 * sum(reading.status == "error" for reading in readings) > len(readings):
+        return SpanReading("error")
     ok = [reading for reading in readings if reading.status == "ok"]
     unaligned = tuple(dict.fromkeys(quote for reading in readings for quote in reading.unaligned))
     if not ok:

@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, suggestion
-from ..types import ConfidenceKind
+from ..types import Annotation, ConfidenceKind
 from .base import Task
 from .frames import Example, Frames, Pick
 from .label_parsing import Answer, parse_labels
@@ -104,7 +104,7 @@ class TextCatTask(Task):
             shots,
             pick,
         )
-        self.choices = self._choices() if exclusive and confidence != "verbalised" else None
+        self.choices = self._choices() if exclusive and confidence == "logprob" else None
         self.schema = self._schema() if self.json else None
 
     def prompt(self, text: str, frame: Optional[Tuple[str, str]] = None) -> Prompt:
@@ -207,6 +207,12 @@ class TextCatTask(Task):
         answer = self._answer([self.words.get(str(label), NONE) for label in labels])
         first, group = str(labels[0]) if labels else "", record.get("group")
         return Example(text, first, None if group is None else str(group), {"text": text, "answer": answer})
+
+    def answer(self, annotation: Annotation) -> Optional[str]:
+        positive = annotation.positive()
+        if not positive and not self.allow_none:
+            return None
+        return self._answer([self.words[label] for label in positive])
 
     def _answer(self, words: Sequence[str]) -> str:
         if not self.json:

@@ -31,6 +31,16 @@ _REFUSALS_AT_FIRST = 10
 """So many prompts refused and none ever answered: the requests themselves are wrong, not the texts."""
 
 
+_KEYS_REFUSED = 10
+"""So many keys refused in a row after others were accepted: it was revoked."""
+
+_SERVER_ERRORS = 2
+"""So many 500s to one prompt before anything was answered: the form that was asked for may be the reason."""
+
+_LONGEST_LOADING_S = 300.0
+_LOADING_PAUSE_S = 2.0
+
+
 class Asker:
     """What is known of one server: what it takes, whether it ever answered. Lives in the transport's thread.
 
@@ -61,12 +71,14 @@ class Asker:
         self._accepted: set[Features] = set()
         self._last_success_s: float | None = None
         self._refused = 0
+        self._keys_refused = 0
+        self._loading_since_s: float | None = None
+        self._said: set[str] = set()
 
     async def answer(self, transport: Transport, request: Request, ledger: Ledger | None) -> Reply:
         """Try until there is a reply, or no hope for one.
 
-        ledger (Optional[Ledger]): Asked before every try: another process may have paid for the reply meanwhile. Tells
-            whether the server ever answered under these settings.
+        ledger (Optional[Ledger]): Tells whether the server ever answered under these settings.
         RETURNS (Reply): With the status "error" if what failed is this prompt.
         RAISES (TeacherError): What failed is the teacher, whatever the prompt.
         """
@@ -74,17 +86,19 @@ class Asker:
         prompt = request.prompt
         tries, rung, refusal = 0, self._rung, None
         while True:
-            rung, outcome = await self._try(transport, request, rung, ledger)
+            rung, outcome = await self._try(transport, prompt, rung)
             if isinstance(outcome, Reply):
                 return outcome
-            features = self._features(prompt, rung)
-            if outcome.status in (400, 422) and not outcome.too_long and features not in self._accepted:
+            if outcome.loading:
+                self._wait_for_model()
+                continue
+            if self._features(prompt, rung) not in self._accepted and self._may_be_refused(outcome, tries):
                 refusal = refusal or outcome
-                lower = self._lower(prompt, rung)
+                lower = self._lower(prompt, rung, form=outcome.retry)
                 if lower is not None:
                     rung = lower
                     continue
-                outcome = refusal
+                outcome = outcome if outcome.retry else refusal
             tries += 1
             self._stop_if_hopeless(outcome, tries, first_s, ledger)
             too_long = (outcome.wait_s or 0.0) > LONGEST_WAIT_S
@@ -95,28 +109,25 @@ class Asker:
             if not outcome.overloaded:  # Else all pause, at the gate.
                 await asyncio.sleep(backoff_s(tries))
 
-    async def _try(
-        self, transport: Transport, request: Request, rung: int, ledger: Ledger | None
-    ) -> tuple[int, Reply | Failure]:
+    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure]:
         """Ask once, when it is this prompt's turn.
 
         RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came.
         """
-        prompt = request.prompt
         permit = await transport.gate.enter(len(prompt))
         try:
-            known = ledger.get(request.key) if ledger else None
-            if known is not None:
-                return rung, Reply(known, replace(known.meta, key=None))  # It gets its key when it is kept.
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
             limits = transport.gate.limits
             body = request_body(prompt, self._name, features, self._params)
-            outcome = await self._send(transport, limits, permit, body)
+            outcome = await self._send(transport, limits, permit, body, prompt.choices)
             if isinstance(outcome, Reply):
                 read, written = outcome.meta.prompt_tokens, outcome.meta.reply_tokens
                 limits.succeeded(permit, None if read is None else read + (written or 0))
                 self._succeeded(prompt, features, rung)
+                self._say_once(outcome.meta.error)
+            elif outcome.loading:
+                limits.overloaded(permit, _LOADING_PAUSE_S)
             elif outcome.overloaded:
                 pause_s = limits.overloaded(permit, outcome.wait_s)
                 if pause_s >= _WORTH_SAYING_S:
@@ -125,7 +136,9 @@ class Asker:
         finally:
             transport.gate.leave()
 
-    async def _send(self, transport: Transport, limits: Limits, permit: Permit, body: bytes) -> Reply | Failure:
+    async def _send(
+        self, transport: Transport, limits: Limits, permit: Permit, body: bytes, choices: Mapping[str, str]
+    ) -> Reply | Failure:
         try:
             response = await transport.post(body)
         except Unreachable as error:
@@ -135,7 +148,7 @@ class Asker:
                 limits.too_slow(permit)
             return Failure(str(error))
         limits.heard(permit, *read_quotas(response.headers))
-        outcome = read_response(response.status, response.headers, response.body)
+        outcome = read_response(response.status, response.headers, response.body, choices)
         if isinstance(outcome, Reply):
             return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
         return outcome
@@ -145,22 +158,51 @@ class Asker:
         return request_body(prompt, self._name, self._features(prompt, self._rung), self._params)
 
     def _features(self, prompt: Prompt, rung: int) -> Features:
-        features = self._ladder[rung]
-        return features if prompt.schema is not None else features._replace(structured="none")
+        return self._ladder[rung].of(prompt)
 
-    def _lower(self, prompt: Prompt, rung: int) -> int | None:
-        """RETURNS (Optional[int]): The next rung down on which something else is asked for."""
+    def _may_be_refused(self, failure: Failure, tries: int) -> bool:
+        """RETURNS (bool): What was asked for beyond text may be more than the server takes."""
+        if failure.status in (400, 422):
+            return not failure.too_long
+        first = self._last_success_s is None and tries + 1 >= _SERVER_ERRORS
+        return failure.form or (failure.status == 500 and first)
+
+    def _lower(self, prompt: Prompt, rung: int, *, form: bool) -> int | None:
+        """RETURNS (Optional[int]): The next rung down on which something else is asked for; another form, if that is to
+        be blamed."""
         sent = self._features(prompt, rung)
-        below = range(rung + 1, len(self._ladder))
-        return next((lower for lower in below if self._features(prompt, lower) != sent), None)
+        for lower in range(rung + 1, len(self._ladder)):
+            other = self._features(prompt, lower)
+            if other.structured != sent.structured if form else other != sent:
+                return lower
+        return None
+
+    def _wait_for_model(self) -> None:
+        """RAISES (TeacherError): It has taken too long."""
+        now_s = time.monotonic()
+        if self._loading_since_s is None:
+            self._loading_since_s = now_s
+            self._say_once(f"the server is loading its model. All requests wait, up to {_LONGEST_LOADING_S:.0f} s.")
+        elif now_s - self._loading_since_s > _LONGEST_LOADING_S:
+            raise TeacherError(
+                f"{self._endpoint} has been loading its model for {_LONGEST_LOADING_S:.0f} s. Run this again when it is"
+                " ready."
+            )
+
+    def _say_once(self, remark: str | None) -> None:
+        if remark is not None and remark not in self._said:
+            self._said.add(remark)
+            logger.warning("%s: %s", self._endpoint, remark)
 
     def _succeeded(self, prompt: Prompt, features: Features, rung: int) -> None:
         self._last_success_s = time.monotonic()
+        self._loading_since_s = None
+        self._keys_refused = 0
         self._accepted.add(features)
         if rung > self._rung and self._features(prompt, self._rung) not in self._accepted:
             self._rung = rung
             logger.warning(
-                "%s does not take structured = %r with logprobs = %s; going on with %r and %s.",
+                "%s does not take structured = %r with top_logprobs = %s; going on with %r and %s.",
                 self._endpoint,
                 *self._ladder[0],
                 *self._ladder[rung],
@@ -184,6 +226,12 @@ class Asker:
                 else f"The key in the environment variable {self._key_env} (`key_env`) was not accepted for this model."
             )
             raise TeacherError(f"{where} {remedy}")
+        elif failure.status == 401:
+            self._keys_refused += 1
+            if self._keys_refused >= _KEYS_REFUSED:
+                raise TeacherError(
+                    f"{where} The key was accepted before and is not any more, {_KEYS_REFUSED} times in a row.{safe}"
+                )
         elif self._last_success_s is None and failure.status == 404:
             raise TeacherError(
                 f"{where} Either `endpoint` is not the base URL (it usually ends in /v1), or there is no model"

@@ -110,6 +110,11 @@ class TeacherModel(ABC):
         asked = [str(prompt), prompt.choices, prompt.schema]
         return sha256(self.endpoint, self.name, self.params, asked, prompt.sample)
 
+    def check(self, prompt: Prompt) -> None:
+        """RAISES (ConfigError): The prompt asks for a second sample of what is always the same."""
+        if prompt.sample and (reason := self.always_the_same):
+            raise ConfigError(f'confidence = "votes" asks the same prompt several times. {reason}')
+
     def _admit(self, key: str, prompt: Prompt) -> Optional[Request]:
         """RETURNS (Optional[Request]): The prompt as a request, with room set aside for it. None: there is no room."""
         if self.budget is None:
@@ -183,8 +188,7 @@ class TeacherModel(ABC):
             nonlocal exhausted
             while (item := held.pop() if held else next(numbered, None)) is not None:
                 index, prompt = item[0], Prompt.of(item[1])
-                if prompt.sample and (reason := self.always_the_same):
-                    raise ConfigError(f'confidence = "votes" asks the same prompt several times. {reason}')
+                self.check(prompt)
                 key = self.key(prompt)
                 if key in waiting:
                     waiting[key].append((index, prompt))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import PendingError, TeacherError
 from .base import Request
 from .batch_files import Batch, BatchFiles, line, pause_s
+from .claims import Claims
 from .completions import Failure
-from .ledger import Ledger
 from .submissions import Submission, Submissions
 from .types import Prompt, Reply, ReplyMeta
 
@@ -44,10 +44,10 @@ class Batches:
 
     name (str): The model's name.
     files (BatchFiles): The server.
-    ledger (Ledger): Where all of it is kept.
+    claims (Claims): Who asks for what, in the ledger that keeps all of it.
     submissions (Submissions): What was submitted and not collected.
     body (Callable[[Prompt], bytes]): Makes a request's body.
-    ask (Callable): Answers requests directly.
+    ask (Callable): Answers requests directly that are claimed.
     keep (Callable): Commits a reply.
     """
 
@@ -55,7 +55,7 @@ class Batches:
         self,
         name: str,
         files: BatchFiles,
-        ledger: Ledger,
+        claims: Claims,
         submissions: Submissions,
         *,
         body: Callable[[Prompt], bytes],
@@ -64,7 +64,8 @@ class Batches:
     ) -> None:
         self._name = name
         self._files = files
-        self._ledger = ledger
+        self._claims = claims
+        self._ledger = claims.ledger
         self._submissions = submissions
         self._body = body
         self._ask = ask
@@ -99,26 +100,23 @@ class Batches:
     def _recover(self) -> None:
         """Bring to an end what a run that died had begun."""
         for submission in self._submissions.open():
-            if submission.file is None:
-                # There is no batch of a file whose name nobody knows. A prompt that is asked directly is given time.
-                while _unsettled_s(submission.tried_s) and self._submissions.now(submission):
-                    time.sleep(min(pause_s(1), _unsettled_s(submission.tried_s)))
+            if submission.file is None:  # There is no batch of a file whose name nobody knows.
                 self._submissions.release(submission)
             elif submission.batch is None:
                 self._create(submission)
 
     def _submit_all(self, requests: Iterator[Request], wanted: dict[str, Request]) -> Answers:
-        held = self._submissions.held()
+        held = self._claims.keys()
         tested = False
         file: list[Request] = []
         size = 0
         for request in requests:
             if request.key not in held and not tested:
-                submission, mine = self._submissions.claim([request], directly=True)
+                mine = self._claims.claim([request]).mine
                 try:
                     answered = list(self._ask(iter(mine)))
                 finally:
-                    self._submissions.release(submission)
+                    self._claims.release([request.key])
                 if answered:
                     tested = answered[0][1].meta.status != "error"
                     yield answered[0]
@@ -190,7 +188,7 @@ class Batches:
             self._put_off(batch, [wanted[key] for key in keys if key in wanted])
             return
         reasons: Counter[str] = Counter()
-        for key, outcome in self._outcomes(batch, keys):
+        for key, outcome in self._outcomes(batch, keys, wanted):
             reply = self._reply(outcome, batch.id)
             reasons[reply.meta.error or "answered"] += 1
             request = wanted.pop(key, None)
@@ -207,10 +205,16 @@ class Batches:
             self._told[batch] = news
             logger.info("%s: %s.", batch, news)
 
-    def _outcomes(self, batch: Batch, keys: set[str]) -> Iterator[tuple[str, Reply | Failure]]:
+    def _outcomes(
+        self, batch: Batch, keys: set[str], wanted: Mapping[str, Request]
+    ) -> Iterator[tuple[str, Reply | Failure]]:
+        def choices(key: str) -> Mapping[str, str] | None:
+            prompt = wanted[key].prompt if key in wanted else self._ledger.prompt(key)
+            return prompt.choices if prompt else None
+
         left = set(keys)
         for file in batch.files:
-            for key, outcome in self._files.read(file):
+            for key, outcome in self._files.read(file, choices):
                 if key in left:
                     left.remove(key)
                     yield key, outcome
@@ -234,10 +238,11 @@ class Batches:
 
     def _elsewhere(self, wanted: dict[str, Request]) -> Answers:
         """What another process collected meanwhile."""
-        here = self._submissions.held().union(*({request.key for request in part} for part in self._later))
+        here = self._claims.keys().union(*({request.key for request in part} for part in self._later))
         for key in [key for key in wanted if key not in here]:
-            failed = self._reply(Failure("no reply in a batch that another process collected"))
-            yield wanted.pop(key), self._ledger.get(key) or failed
+            failed = self._reply(Failure("no reply from another process that asked, or collected a batch"))
+            known = self._ledger.get(key)  # It gets its key when it is kept, and is settled with the budget.
+            yield wanted.pop(key), failed if known is None else Reply(known, replace(known.meta, key=None))
 
     def _pending(self, wanted: dict[str, Request]) -> PendingError:
         names = [submission.batch for submission in self._submissions.open() if submission.batch]

@@ -7,7 +7,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -140,15 +140,22 @@ class BatchFiles:
             files=tuple(file for file in files if isinstance(file, str) and file),
         )
 
-    def read(self, file: str) -> Iterator[tuple[str, Reply | Failure]]:
-        """YIELDS (Tuple[str, Union[Reply, Failure]]): Each line's `custom_id`, and what came. Lines that are no JSON
-        objects are left out."""
+    def read(
+        self, file: str, choices: Callable[[str], Mapping[str, str] | None]
+    ) -> Iterator[tuple[str, Reply | Failure]]:
+        """Read a batch's output or errors.
+
+        choices (Callable[[str], Optional[Mapping[str, str]]]): From a line's `custom_id` to the choices of its prompt.
+        YIELDS (Tuple[str, Union[Reply, Failure]]): Each line's `custom_id`, and what came. Lines that are no JSON
+            objects are left out.
+        """
         path = f"/files/{quote(file, safe='')}/content"
         response = self._insist("GET", path, partial(dict, timeout_s=_TRANSFER_S))
         for line in io.BytesIO(response.body):
             try:
                 data = json.loads(line)
-                yield str(data["custom_id"]), _outcome(data)
+                key = str(data["custom_id"])
+                yield key, _outcome(data, choices(key))
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
 
@@ -214,8 +221,9 @@ def _id(data: dict[str, Any], path: str) -> str:
     return found
 
 
-def _outcome(data: dict[str, Any]) -> Reply | Failure:
+def _outcome(data: dict[str, Any], choices: Mapping[str, str] | None) -> Reply | Failure:
     response = data.get("response")
     if response:
-        return read_response(int(response["status_code"]), {}, json.dumps(response.get("body")).encode("ascii"))
+        body = json.dumps(response.get("body")).encode("ascii")
+        return read_response(int(response["status_code"]), {}, body, choices)
     return Failure(f"no reply in the batch{error_code(data.get('error'))}")

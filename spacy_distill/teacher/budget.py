@@ -15,7 +15,9 @@ _TEMPLATE_TOKENS = 64
 _SEAM_TOKENS = 8
 """How many more tokens a whole may have than its parts, where words are cut differently at the seams."""
 
-_UNKNOWN_REPLY_TOKENS = 4096
+UNKNOWN_REPLY_TOKENS = 4096
+"""Of a reply that nothing cuts off, until longer ones were seen."""
+
 _FRAMES = 64
 
 
@@ -110,7 +112,7 @@ class Bounds:
         """RETURNS (Tuple[int, int]): The most tokens that can be read, and written."""
         reply_tokens = self._longest_reply
         if reply_tokens is None:
-            reply_tokens = 2 * self._longest_seen or _UNKNOWN_REPLY_TOKENS
+            reply_tokens = 2 * self._longest_seen or UNKNOWN_REPLY_TOKENS
         least = self._least.get((prompt.prefix, prompt.suffix))
         whole = size(prompt) + self._around + (len(json.dumps(prompt.schema)) if prompt.schema and not least else 0)
         if least is None:

@@ -1,6 +1,5 @@
 """A language model behind any OpenAI-compatible endpoint: hosted APIs, vLLM, Ollama, llama.cpp, LM Studio."""
 
-import asyncio
 import logging
 import os
 import re
@@ -9,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cached_property, partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, TeacherError
@@ -18,7 +16,9 @@ from .asking import Asker
 from .base import Request, TeacherModel
 from .batch import Batches
 from .batch_files import BatchFiles
+from .claims import Claims
 from .completions import Structured
+from .handover import Arrivals, Departures
 from .limits import Limits
 from .prices import Price, find_price
 from .submissions import Submissions
@@ -28,9 +28,6 @@ from .types import Reply
 logger = logging.getLogger("spacy_distill")
 
 _STOPPING_S = 10.0
-_HAND_OVER_S = 0.005
-
-_Answers = List[Tuple[Request, Reply]]
 
 
 class Chat(TeacherModel):
@@ -49,8 +46,9 @@ class Chat(TeacherModel):
         `extra = {"max_completion_tokens": …}` instead.
     structured (Structured): How replies are held to a prompt's JSON schema, if it has one: "json_schema",
         "json_object" or "none". A server that refuses is asked for less.
-    logprobs (bool): Ask for the tokens' log-probabilities, from which a reply gets its confidence. A server that
-        refuses is not asked again.
+    logprobs (bool): Ask for the tokens' log-probabilities, from which a reply gets its confidence; where the prompt has
+        choices, for the likeliest alternatives too, from which each choice gets a probability. A server that refuses is
+        asked for less.
     extra (Optional[Dict[str, Any]]): Further fields of the request, as the endpoint documents them.
     max_in_flight (int): Requests at a time, at most. There are fewer while the server is overloaded.
     requests_per_minute (Optional[float]): How many the endpoint allows. None: what it says itself in its responses.
@@ -123,6 +121,7 @@ class Chat(TeacherModel):
         self._timeout_s = timeout_s
         self._asker = Asker(self._name, self._endpoint, self._params, key_env=key_env, max_tries=max_tries)
         self._transport: Optional[Transport] = None
+        self._claims: Optional[Claims] = None
         self._wait: Optional[bool] = None
 
     @property
@@ -169,6 +168,8 @@ class Chat(TeacherModel):
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+        if self._claims is not None:
+            self._claims.close()
         if self.ledger is not None:
             self.ledger.close()
 
@@ -203,36 +204,38 @@ class Chat(TeacherModel):
 
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         if self.ledger is None:
-            return self._ask_directly(requests)
-        submissions = Submissions(self.ledger, self._endpoint, self._name, self._params)
+            return self._ask_directly(requests, None)
+        if self._claims is None or self._claims.ledger is not self.ledger:
+            self._claims = Claims(self.ledger)
+        submissions = Submissions(self._claims, self._endpoint, self._name, self._params)
         if self._wait is None:
             if submissions.open():
                 logger.warning(
-                    "%s: batches are under way. What is asked here is paid for beside them; --batch collects them.",
+                    "%s: batches are under way. The prompts in them are not asked again; --batch collects them.",
                     self._endpoint,
                 )
-            return self._ask_directly(requests)
+            return self._ask_directly(requests, self._claims)
         batches = Batches(
             self._name,
             BatchFiles(self._open(), self._endpoint),
-            self.ledger,
+            self._claims,
             submissions,
             body=self._asker.body,
-            ask=self._ask_directly,
+            ask=partial(self._ask_directly, claims=None),
             keep=self._keep,
         )
         return batches.answer(requests, wait=self._wait)
 
-    def _ask_directly(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
+    def _ask_directly(self, requests: Iterator[Request], claims: Optional[Claims]) -> Iterator[tuple[Request, Reply]]:
+        """claims (Optional[Claims]): None: there is no ledger, or all is claimed."""
         transport = self._open()
-        arrivals = _Arrivals(transport, self._keep_all, max(1, self._max_in_flight // 4))
-        tasks: Set[asyncio.Task[None]] = set()
-
-        def start(request: Request) -> None:
-            task = asyncio.ensure_future(self._deliver(transport, request, arrivals))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
+        arrivals = Arrivals(transport, self._keep_all, max(1, self._max_in_flight // 4))
+        departures = Departures(
+            arrivals,
+            lambda request: self._asker.answer(transport, request, self.ledger),
+            claims,
+            lambda: TeacherError(f"{self._endpoint}: closed before every prompt was answered."),
+        )
         # As many again as are in flight stand by, so that a free connection never waits for this thread; and if nobody
         # takes the replies, that is how many there will be.
         most = 2 * self._max_in_flight
@@ -240,15 +243,15 @@ class Chat(TeacherModel):
         more = True
         try:
             while True:
-                while more and asked - taken < most:
+                while more and asked - taken - departures.elsewhere < most:
                     request = next(requests, None)
                     if request is None:
                         more = False
                     elif transport.closed:
-                        raise self._closed()
+                        raise departures.closed()
                     else:
                         asked += 1
-                        transport.call(partial(start, request))
+                        transport.call(partial(departures.add, request))
                 if taken == asked:
                     return
                 for answer in arrivals.get():
@@ -256,24 +259,13 @@ class Chat(TeacherModel):
                     yield answer
         finally:
             if taken < asked:
-                transport.run(_cancel(tasks), _STOPPING_S)
+                transport.run(departures.cancel(), _STOPPING_S)
 
-    async def _deliver(self, transport: Transport, request: Request, arrivals: "_Arrivals") -> None:
-        """Answer one request. Runs in the transport's thread."""
-        try:
-            arrivals.add(request, await self._asker.answer(transport, request, self.ledger))
-        except asyncio.CancelledError:
-            arrivals.fail(self._closed())
-            raise
-        except Exception as error:
-            arrivals.fail(error)
-
-    def _keep_all(self, answers: _Answers) -> _Answers:
+    def _keep_all(self, answers: List[Tuple[Request, Reply]]) -> List[Tuple[Request, Reply]]:
         with self.ledger.transaction() if self.ledger is not None else nullcontext():
+            if self._claims is not None:
+                self._claims.release(request.key for request, _ in answers)
             return [(request, self._keep(request, reply)) for request, reply in answers]
-
-    def _closed(self) -> TeacherError:
-        return TeacherError(f"{self._endpoint}: closed before every prompt was answered.")
 
 
 def _check_endpoint(endpoint: str) -> None:
@@ -294,71 +286,6 @@ def check_key_env(name: Optional[str]) -> None:
             "Chat: `key_env` is the name of an environment variable, in capitals, such as OPENAI_API_KEY. The key"
             " itself belongs in that variable, and in no config: take it out if it is there."
         )
-
-
-class _Arrivals:
-    """Replies on their way from the transport's thread to the caller's.
-
-    Those that arrive in one turn of the event loop are committed together, at its end: not one waits for a commit that
-    is not its own. Then they are handed over in handfuls, because to wake a thread costs as much as to send a request.
-
-    transport (Transport): In whose thread replies are added.
-    keep (Callable): Commits replies to the ledger.
-    handful (int): So many are handed over at once; fewer if no more come soon.
-    """
-
-    def __init__(self, transport: Transport, keep: Callable[[_Answers], _Answers], handful: int) -> None:
-        self._transport = transport
-        self._keep = keep
-        self._handful = handful
-        self._new: _Answers = []
-        self._kept: _Answers = []
-        self._timer: Optional[asyncio.TimerHandle] = None
-        self._queue: SimpleQueue[Union[_Answers, Exception]] = SimpleQueue()
-
-    def get(self) -> _Answers:
-        """In the caller's thread: wait for replies. RAISES (Exception): What stopped the run."""
-        arrival = self._queue.get()
-        if isinstance(arrival, Exception):
-            raise arrival
-        return arrival
-
-    def add(self, request: Request, reply: Reply) -> None:
-        """In the transport's thread: a reply has arrived."""
-        if not self._new:
-            asyncio.get_running_loop().call_soon(self._commit)
-        self._new.append((request, reply))
-
-    def fail(self, error: Exception) -> None:
-        """In the transport's thread: no further reply can be had."""
-        self._queue.put(error)
-
-    def _commit(self) -> None:
-        new, self._new = self._new, []
-        try:
-            self._kept += self._keep(new)
-        except Exception as error:
-            self.fail(error)
-        else:
-            if len(self._kept) >= self._handful or not self._transport.gate.limits.in_flight:
-                self._hand_over()
-            elif self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(_HAND_OVER_S, self._hand_over)
-
-    def _hand_over(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        kept, self._kept = self._kept, []
-        self._queue.put(kept)
-
-
-async def _cancel(tasks: Set["asyncio.Task[None]"]) -> None:
-    pending = list(tasks)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    await asyncio.sleep(0)  # What had arrived before is committed first.
 
 
 make_chat = Chat

@@ -5,9 +5,7 @@ Pure functions. Nothing a server says reaches a failure's reason but a short cod
 
 from __future__ import annotations
 
-import codecs
 import json
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -16,8 +14,10 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
+from .choice_scores import choice_scores
 from .limits import Quota
-from .types import Prompt, Reply, ReplyMeta
+from .tokens import characters, read_tokens, whole
+from .types import Prompt, Reply, ReplyMeta, ReplyStatus
 
 Structured = Literal["json_schema", "json_object", "none"]
 """How a server is asked to keep to a prompt's JSON schema: `json_schema`, it is sent along and enforced;
@@ -27,23 +27,45 @@ _WORTH_RETRYING = {408, 409, 425, 429}
 _FILTERED = ("content_filter", "content_policy_violation")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _OVERLOADED = {429, 503, 529}
-_CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
-_UTF8 = codecs.getincrementaldecoder("utf-8")
+_CODE = re.compile(r"[a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+")
 _TOO_LONG = re.compile(
     r"context_(?:length|size)|(?:maximum|available|with|than the) context (?:length|size)", re.IGNORECASE
 )
 """What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, LM
 Studio)."""
+_FORM = re.compile(r"\b(?:json_schema|schema|grammar|response_format|format)\b", re.IGNORECASE)
+"""What servers say that fail, with a 500, over a schema they cannot use (Ollama)."""
+_LOADING = re.compile("loading model", re.IGNORECASE)
+"""What llama.cpp's server says, with a 503, until it has read its weights."""
+_FIELD = re.compile(r"[a-z]+(?:[_.][a-z]+|\[\d+\])*")
+_FILE = re.compile(r"[/\\~.]|[A-Za-z]:[/\\]|.*\.gguf$")
+_NOTHING_SAID = (
+    "the token limit was reached before the first word, perhaps by thinking: raise `max_tokens`, or turn thinking off"
+)
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 
 class Features(NamedTuple):
-    """What is asked of a server beyond text, and what not every server takes."""
+    """What is asked of a server beyond text, and what not every server takes.
+
+    structured (Structured): The reply's form.
+    top_logprobs (Optional[int]): How many alternatives to each token, with log-probabilities. 0: the token's own
+        log-probability alone. None: not even that.
+    """
 
     structured: Structured
-    logprobs: bool
+    top_logprobs: int | None
+
+    def of(self, prompt: Prompt) -> Features:
+        """RETURNS (Features): What of this a prompt has a use for."""
+        wanted = self.top_logprobs if prompt.choices or self.top_logprobs is None else 0
+        return Features(self.structured if prompt.schema is not None else "none", wanted)
+
+
+_TOP_LOGPROBS = (20, 5, 0, None)
+"""20 is what OpenAI and vLLM allow, 5 what others do."""
 
 
 def ladder(structured: Structured, logprobs: bool) -> tuple[Features, ...]:
@@ -51,7 +73,7 @@ def ladder(structured: Structured, logprobs: bool) -> tuple[Features, ...]:
     only after log-probabilities alone did not help."""
     forms: tuple[Structured, ...] = ("json_schema", "json_object", "none")
     forms = forms[forms.index(structured) :]
-    return tuple(Features(form, tokens) for form in forms for tokens in ((True, False) if logprobs else (False,)))
+    return tuple(Features(form, top) for form in forms for top in (_TOP_LOGPROBS if logprobs else (None,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,8 @@ class Failure:
     overloaded (bool): The server has too much to do, whoever asks.
     no_credit (bool): The account is empty: no text can be answered.
     too_long (bool): The prompt does not fit the model's context: asking in another way does not help.
+    form (bool): It failed over the form of the reply that was asked for.
+    loading (bool): The server is not ready yet: its model is still being loaded.
     """
 
     reason: str
@@ -74,6 +98,8 @@ class Failure:
     overloaded: bool = False
     no_credit: bool = False
     too_long: bool = False
+    form: bool = False
+    loading: bool = False
 
 
 def request_body(prompt: Prompt, model: str, features: Features, params: Mapping[str, Any]) -> bytes:
@@ -89,8 +115,10 @@ def request_body(prompt: Prompt, model: str, features: Features, params: Mapping
     for name in ("temperature", "max_tokens"):
         if params[name] is not None:
             body[name] = params[name]
-    if features.logprobs:
+    if features.top_logprobs is not None:
         body["logprobs"] = True
+    if features.top_logprobs:
+        body["top_logprobs"] = features.top_logprobs
     if features.structured == "json_object":
         body["response_format"] = {"type": "json_object"}
     elif features.structured == "json_schema":
@@ -99,18 +127,23 @@ def request_body(prompt: Prompt, model: str, features: Features, params: Mapping
     return json.dumps({**body, **extra}).encode("ascii")
 
 
-def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Reply | Failure:
+def read_response(
+    status: int, headers: Mapping[str, str], body: bytes, choices: Mapping[str, str] | None = None
+) -> Reply | Failure:
     """Read what a server sent.
 
     status (int): The HTTP status.
     headers (Mapping[str, str]): The response's headers; names in any case, if the mapping takes them so.
     body (bytes): The response's body, whole.
+    choices (Optional[Mapping[str, str]]): Those of the prompt, for their probabilities.
     RETURNS (Union[Reply, Failure]): The reply, refused and truncated ones included; or why there is none.
     """
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         data = None
+    if isinstance(data, list) and len(data) == 1:  # Gemini's errors come in a list.
+        (data,) = data
     error = data.get("error") if isinstance(data, dict) else None
     if status == 200 and error:
         code = error.get("code") if isinstance(error, dict) else None
@@ -120,7 +153,7 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Reply
         return _failure(status, headers, error, f"HTTP {status}{error_code(error)}")
     if not isinstance(data, dict):
         return Failure("HTTP 200, but its body is not a JSON object", status)
-    return _reply(data)
+    return _reply(data, choices or {})
 
 
 def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -> Reply | Failure:
@@ -129,28 +162,42 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
         return Reply("", ReplyMeta(status="refused"))
     no_credit = code in _NO_CREDIT or status == 402
     said = [error.get(name) for name in ("code", "type", "message")] if isinstance(error, dict) else [error]
-    if status in (400, 413, 422) and any(isinstance(words, str) and _TOO_LONG.search(words) for words in said):
+    words = "\n".join(each for each in said if isinstance(each, str))
+    if status in (400, 413, 422) and _TOO_LONG.search(words):
         return Failure(f"{reason}: longer than the model's context", status, retry=False, too_long=True)
     retry = (status in _WORTH_RETRYING or status >= 500) and not no_credit
     wait_s = retry_after_s(headers)
     overloaded = retry and (status in _OVERLOADED or wait_s is not None)
-    return Failure(reason, status, retry, wait_s, overloaded, no_credit)
+    return Failure(
+        reason,
+        status,
+        retry,
+        wait_s,
+        overloaded,
+        no_credit,
+        form=status >= 500 and _FORM.search(words) is not None,
+        loading=status == 503 and _LOADING.search(words) is not None,
+    )
 
 
 def error_code(error: Any) -> str:
-    """RETURNS (str): " (CODE)" or nothing. Codes are words joined by underscores; anything else may be a quotation."""
-    if isinstance(error, dict):
-        for code in (error.get("code"), error.get("type")):
-            if isinstance(code, str) and len(code) <= 40 and "_" in code and _CODE.fullmatch(code):
-                return f" ({code})"
-    return ""
+    """RETURNS (str): " (CODE)", " (CODE, `FIELD`)" or nothing. Codes are words joined by underscores, fields are paths;
+    anything else may be a quotation."""
+    if not isinstance(error, dict):
+        return ""
+    codes = [error.get(name) for name in ("code", "type", "status")]
+    said = [code for code in codes if isinstance(code, str) and len(code) <= 40 and _CODE.fullmatch(code)][:1]
+    field = error.get("param")
+    if isinstance(field, str) and len(field) <= 40 and _FIELD.fullmatch(field):
+        said.append(f"`{field}`")
+    return f" ({', '.join(said)})" if said else ""
 
 
-def _reply(data: Mapping[str, Any]) -> Reply | Failure:
-    choices = data.get("choices")
-    if not isinstance(choices, list) or not choices:
+def _reply(data: Mapping[str, Any], choices: Mapping[str, str]) -> Reply | Failure:
+    candidates = data.get("choices")
+    if not isinstance(candidates, list) or not candidates:
         return Failure("HTTP 200 without choices", 200)
-    choice = choices[0]
+    choice = candidates[0]
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         return Failure("HTTP 200 with a choice that has no message", 200)
@@ -158,48 +205,35 @@ def _reply(data: Mapping[str, Any]) -> Reply | Failure:
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     refused = bool(refusal) or finish == "content_filter"
-    if finish == "error" or not (isinstance(content, str) or refused or finish == "length"):
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if finish == "error" or not (isinstance(content, str) or refused or finish == "length" or thought):
         return Failure("HTTP 200 with a message that has no content", 200)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    status: ReplyStatus = "refused" if refused else "truncated" if finish == "length" else "ok"
+    text = whole(str(content or refusal or ""))
+    tokens = read_tokens(choice.get("logprobs"))
     meta = ReplyMeta(
-        status="refused" if refused else "truncated" if finish == "length" else "ok",
-        tokens=_tokens(choice.get("logprobs")),
-        model=data.get("model") if isinstance(data.get("model"), str) else None,
+        status=status,
+        error=_NOTHING_SAID if status == "truncated" and not text.strip() else None,
+        scores=choice_scores(text, tokens, choices) if status == "ok" and tokens and choices else None,
+        tokens=characters(tokens) if tokens else None,
+        model=_name(data.get("model")),
         prompt_tokens=_count(usage, "prompt_tokens"),
         reply_tokens=_count(usage, "completion_tokens"),
     )
-    return Reply(_whole(str(content or refusal or "")), meta)
+    return Reply(text, meta)
 
 
-def _tokens(logprobs: Any) -> list[tuple[str, float]] | None:
-    """A character may take several tokens, whose `token` is then no text: their `bytes` are put together."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    tokens: list[tuple[str, float]] = []
-    decoder = _UTF8("replace")
-    text, logprob = "", 0.0
-    try:
-        for item in content or ():
-            raw = item.get("bytes")
-            text += decoder.decode(_whole(item["token"]).encode() if raw is None else bytes(raw))
-            logprob += float(item["logprob"])
-            if not decoder.getstate()[0]:
-                tokens.append((text, logprob))
-                text, logprob = "", 0.0
-    except (TypeError, KeyError, ValueError, AttributeError):
+def _name(model: Any) -> str | None:
+    """A file's name without the folders on somebody's machine; other names may hold slashes."""
+    if not isinstance(model, str):
         return None
-    if decoder.getstate()[0]:
-        tokens.append((text + decoder.decode(b"", final=True), logprob))
-    return tokens if tokens and all(math.isfinite(logprob) for _, logprob in tokens) else None
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if _FILE.match(model) else model
 
 
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name)
     return value if isinstance(value, int) and value >= 0 else None
-
-
-def _whole(text: str) -> str:
-    """Half a surrogate pair, as JSON can smuggle it in, can be stored nowhere: it becomes U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -12,13 +12,16 @@ from .types import Reply, ReplyMeta
 
 logger = logging.getLogger("spacy_distill")
 
+_SECRET = ("key", "token", "secret", "password", "authorization", "credentials")
+
 
 class Foreign(TeacherModel):
     """Any callable that spaCy-llm takes for a model. It is given one prompt a call, so that a failure is one text's
     failure.
 
     call (Callable[..., Iterable[Iterable[str]]]): The model.
-    settings (Mapping[str, Any]): Its section in the config, which stands for all that could change a reply.
+    settings (Mapping[str, Any]): Its section in the config, which stands for all that could change a reply. Values
+        that are secrets, by their names, are not looked at.
     ledger (Optional[Path]): See `TeacherModel`.
     """
 
@@ -44,7 +47,7 @@ class Foreign(TeacherModel):
 
     @property
     def params(self) -> Dict[str, Any]:
-        return {name: repr(value) for name, value in self._settings.items()}
+        return {name: repr(value) for name, value in _without_secrets(self._settings).items()}
 
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         for request in requests:
@@ -59,3 +62,15 @@ class Foreign(TeacherModel):
                 meta = ReplyMeta(status="error", error=type(error).__name__, model=self.name)
                 logger.warning("%s failed on one prompt: %s", self.name, type(error).__name__)
             yield request, Reply(text, meta)
+
+
+def _without_secrets(settings: Any) -> Any:
+    """RETURNS (Any): The same settings with nothing in the place of keys and passwords, by their names."""
+    if isinstance(settings, Mapping):
+        return {
+            name: "..." if str(name).casefold().endswith(_SECRET) else _without_secrets(value)
+            for name, value in settings.items()
+        }
+    if isinstance(settings, (list, tuple)):
+        return [_without_secrets(value) for value in settings]
+    return settings

@@ -28,13 +28,26 @@ CREATE TABLE IF NOT EXISTS replies (
     reply      TEXT NOT NULL,
     meta       TEXT NOT NULL,
     created_s  REAL NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS frames (
     frame      TEXT PRIMARY KEY,
     prefix     TEXT NOT NULL,
     suffix     TEXT NOT NULL,
     choices    TEXT NOT NULL,
     schema     TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+    key        TEXT PRIMARY KEY,
+    owner      TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_by_owner ON claims (owner);
+CREATE TABLE IF NOT EXISTS batches (
+    id         TEXT PRIMARY KEY,
+    endpoint   TEXT NOT NULL,
+    model      TEXT NOT NULL,
+    file       TEXT,
+    batch      TEXT,
+    tried_s    REAL
 ) WITHOUT ROWID;
 """
 _COLUMNS = "key, model, params, frame, text, status, reply, meta, created_s"
@@ -147,9 +160,12 @@ class Ledger:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """YIELDS (sqlite3.Connection): What is written through it, and by `put` meanwhile, is written together or not
-        at all."""
+        at all. One within another is part of it."""
         with self._lock:
             connection = self.connection
+            if connection.in_transaction:
+                yield connection
+                return
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -9,24 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .base import Request
-from .ledger import Ledger
+from .claims import Claims
 from .types import Reply, ReplyMeta
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS batches (
-    id        TEXT PRIMARY KEY,
-    endpoint  TEXT NOT NULL,
-    model     TEXT NOT NULL,
-    file      TEXT,
-    batch     TEXT,
-    tried_s   REAL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batch_keys (
-    key       TEXT PRIMARY KEY,
-    id        TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS batch_keys_by_id ON batch_keys (id);
-"""
 _WAITING = Reply("", ReplyMeta(status="error", error="in a batch that was not collected yet"))
 
 
@@ -38,7 +23,6 @@ class Submission:
     file (Optional[str]): The server's name for the uploaded prompts.
     batch (Optional[str]): The server's name for the batch.
     tried_s (Optional[float]): When the batch was last asked for (Unix time). With no `batch`, there may be one or not.
-        With no `file` either, the prompts were asked directly then.
     """
 
     id: str
@@ -48,47 +32,39 @@ class Submission:
 
 
 class Submissions:
-    """What one model has submitted and not collected. The ledger's file holds it, in two tables of its own.
+    """What one model has submitted and not collected, in the ledger's file.
 
-    A key belongs to one submission at most, so no two processes can submit the same prompt. A submitted prompt has a
-    row in the ledger, without a reply: whoever collects the batch needs nothing else.
+    A submission claims its prompts' keys, so no two processes can submit or ask the same prompt. A submitted prompt has
+    a row in the ledger, without a reply: whoever collects the batch needs nothing else.
 
-    ledger (Ledger): The ledger.
+    claims (Claims): The ledger's claims.
     endpoint (str): The model's endpoint.
     model (str): The model's name.
     params (Dict[str, Any]): The model's parameters.
     """
 
-    def __init__(self, ledger: Ledger, endpoint: str, model: str, params: dict[str, Any]) -> None:
-        self._ledger = ledger
+    def __init__(self, claims: Claims, endpoint: str, model: str, params: dict[str, Any]) -> None:
+        self._claims = claims
+        self._ledger = claims.ledger
         self._endpoint = endpoint
         self._model = model
         self._params = params
-        self._ledger.connection.executescript(_SCHEMA)
 
-    def claim(self, requests: Sequence[Request], *, directly: bool = False) -> tuple[Submission, list[Request]]:
+    def claim(self, requests: Sequence[Request]) -> tuple[Submission, list[Request]]:
         """Begin a submission, all or nothing.
 
-        directly (bool): There will be no file: the requests are asked at once.
         RETURNS (Tuple[Submission, List[Request]]): The submission, and the requests that are its: not those that
-            another one holds, nor those that were answered meanwhile.
+            somebody else has claimed, nor those that were answered meanwhile.
         """
-        submission = Submission(uuid.uuid4().hex, tried_s=time.time() if directly else None)
-        mine = []
-        with self._ledger.transaction():
-            for request in requests:
-                if self._ledger.get(request.key) is not None:
-                    continue
-                held = self._ledger.connection.execute(
-                    "INSERT OR IGNORE INTO batch_keys (key, id) VALUES (?, ?)", (request.key, submission.id)
-                )
-                if held.rowcount:
-                    mine.append(request)
-                    self._ledger.put(request.key, request.prompt, _WAITING, model=self._model, params=self._params)
+        submission = Submission(uuid.uuid4().hex)
+        with self._ledger.transaction() as connection:
+            mine = self._claims.claim(requests, submission.id).mine
+            for request in mine:
+                self._ledger.put(request.key, request.prompt, _WAITING, model=self._model, params=self._params)
             if mine:
-                self._ledger.connection.execute(
-                    "INSERT INTO batches (id, endpoint, model, tried_s) VALUES (?, ?, ?, ?)",
-                    (submission.id, self._endpoint, self._model, submission.tried_s),
+                connection.execute(
+                    "INSERT INTO batches (id, endpoint, model) VALUES (?, ?, ?)",
+                    (submission.id, self._endpoint, self._model),
                 )
         return submission, mine
 
@@ -114,9 +90,9 @@ class Submissions:
 
     def release(self, submission: Submission) -> None:
         """Forget a submission: it was collected, or there never was a batch."""
-        with self._ledger.transaction():
-            self._ledger.connection.execute("DELETE FROM batches WHERE id = ?", (submission.id,))
-            self._ledger.connection.execute("DELETE FROM batch_keys WHERE id = ?", (submission.id,))
+        with self._ledger.transaction() as connection:
+            connection.execute("DELETE FROM batches WHERE id = ?", (submission.id,))
+            connection.execute("DELETE FROM claims WHERE owner = ?", (submission.id,))
 
     def open(self) -> list[Submission]:
         """RETURNS (List[Submission]): All that are not collected, whoever began them."""
@@ -130,10 +106,10 @@ class Submissions:
         """RETURNS (Optional[Submission]): How it stands in the ledger; None if it was released."""
         return next((other for other in self.open() if other.id == submission.id), None)
 
-    def held(self, submission: Submission | None = None) -> set[str]:
-        """RETURNS (Set[str]): The keys of one submission, or of all."""
-        where, values = (" WHERE id = ?", (submission.id,)) if submission else ("", ())
-        return {key for (key,) in self._ledger.connection.execute(f"SELECT key FROM batch_keys{where}", values)}
+    def held(self, submission: Submission) -> set[str]:
+        """RETURNS (Set[str]): The keys of a submission."""
+        rows = self._ledger.connection.execute("SELECT key FROM claims WHERE owner = ?", (submission.id,))
+        return {key for (key,) in rows}
 
     def _update(self, statement: str, *values: object) -> bool:
         with self._ledger.transaction():

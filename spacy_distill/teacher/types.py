@@ -92,9 +92,9 @@ class ReplyMeta:
     """Everything about a reply but its text. Plain types only: it is stored in the ledger as JSON.
 
     status (ReplyStatus): What became of the request.
-    error (Optional[str]): Why there is no reply, without keys or document text.
+    error (Optional[str]): Why there is no reply, or nothing in it, without keys or document text.
     choices (Optional[Mapping[str, float]]): Label to log-probability of its continuation, raw and unnormalised.
-    scores (Optional[Mapping[str, float]]): Label to calibrated probability, 0 to 1.
+    scores (Optional[Mapping[str, float]]): Label to probability, 0 to 1; calibrated, by a model that can.
     tokens (Optional[Sequence[Tuple[str, float]]]): Generated tokens with their log-probabilities.
     spans (Optional[Sequence[Tuple[int, int, str, Optional[float]]]]): Start, end, label and score (0 to 1, None if
         unknown) of labels made elsewhere: exact half-open character offsets.

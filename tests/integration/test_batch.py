@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from batch_server import BatchServer, Fate, Misbehaviour, Seen
+from chat_server import completion
 from thinc.api import Config
 
 from spacy_distill.annotate import load_teacher, use_batches
@@ -18,8 +19,10 @@ from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
 from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
+from spacy_distill.teacher.claims import Claims
 from spacy_distill.teacher.ledger import Ledger
-from spacy_distill.teacher.types import Prompt, Reply
+from spacy_distill.teacher.submissions import Submissions
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
 OK = '{"label": "w%d"}'
@@ -104,6 +107,23 @@ def test_a_line_is_the_request_that_is_made_directly(make_chat: MakeChat, server
     assert line["custom_id"] == chat.key(prompts(2)[1])
     assert line["body"] == json.loads(chat._asker.body(prompts(2)[1])) == bodies[0]
     assert line["body"]["seed"] == 1
+
+
+def test_choices_have_a_probability_each_whoever_collects_them(make_chat: MakeChat, server: BatchServer) -> None:
+    def respond(body: dict[str, Any]) -> tuple[Any, Any]:
+        assert body["top_logprobs"] == 20
+        said = completion("good", logprobs=True)
+        top = [{"token": "good", "logprob": -1.0}, {"token": "bad", "logprob": -2.0}]
+        said["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = top
+        return {"status_code": 200, "request_id": "r", "body": said}, None
+
+    server.respond = respond
+    asked = [Prompt(f"w{number}", choices={"+": " good", "-": " bad"}) for number in range(4)]
+    with pytest.raises(PendingError):
+        ask(make_chat(wait=False), asked)
+    ask(make_chat(), asked[:2])  # What it does not want it knows from the ledger.
+    for reply in ask(make_chat(wait=None), asked)[1:]:
+        assert reply.meta.scores == {"+": pytest.approx(0.731, abs=1e-3), "-": pytest.approx(0.269, abs=1e-3)}
 
 
 def test_a_reply_in_a_batch_costs_half(make_chat: MakeChat) -> None:
@@ -316,6 +336,28 @@ def test_two_runs_on_one_ledger_submit_nothing_twice(make_chat: MakeChat, server
     assert set(server.billed.values()) == {1}
 
 
+def test_what_another_process_collected_is_taken_from_the_ledger_and_settled(
+    make_chat: MakeChat, server: BatchServer, ledger: Path
+) -> None:
+    chat, asked, other = make_chat(), prompts(5), Ledger(ledger)
+    chat.budget = Budget(tokens=100_000)
+    submissions = Submissions(Claims(other), server.url, "loopback-1", {})
+
+    def collect(seen: Seen) -> None:
+        for submission in submissions.open() if seen.kind == "look" else ():
+            for prompt in asked[1:]:
+                refused = Reply("", ReplyMeta(status="refused"))
+                other.put(chat.key(prompt), prompt, refused, model="loopback-1", params={})
+            submissions.release(submission)
+
+    server.before = collect
+    replies = ask(chat, asked)
+    other.close()
+    assert [reply.meta.status for reply in replies] == ["ok"] + ["refused"] * 4
+    assert [reply.meta.from_ledger for reply in replies] == [False] + [True] * 4
+    assert chat.budget._reserved == NOTHING
+
+
 def test_a_refused_batch_is_told_and_can_be_submitted_later(make_chat: MakeChat, server: BatchServer) -> None:
     server.before = lambda seen: 403 if str(seen) == "POST batches" else None
     with pytest.raises(TeacherError, match=r"/batches: HTTP 403.*may it use batches"):
@@ -342,13 +384,41 @@ def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(
     assert set(server.billed.values()) == {1}
 
 
-def test_asking_beside_open_batches_is_warned_of(
+def test_what_waits_in_a_batch_is_not_asked_beside_it(
     make_chat: MakeChat, server: BatchServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(PendingError):
         ask(make_chat(wait=False), prompts(5))
-    ask(make_chat(wait=None), prompts(5))
+    directly = make_chat(wait=None)
+    directly.budget = Budget(tokens=100_000)
+    replies = ask(directly, prompts(7))
     assert "batches are under way" in caplog.text
+    assert [reply.meta.status for reply in replies] == ["ok", *["error"] * 4, "ok", "ok"]
+    assert all("annotate with --batch to collect it" in str(reply.meta.error) for reply in replies[1:5])
+    assert directly.budget._reserved == NOTHING
+    assert ask(make_chat(), prompts(7)) == words(7)
+    assert len(server.billed) == 7
+    assert set(server.billed.values()) == {1}
+
+
+def test_what_is_asked_directly_meanwhile_is_not_submitted(
+    make_chat: MakeChat, server: BatchServer, ledger: Path
+) -> None:
+    chat, other = make_chat(), Claims(Ledger(ledger))
+    held = [request for prompt in prompts(4) if (request := chat._admit(chat.key(prompt), prompt))]
+    other.claim(held)
+
+    def answer(seen: Seen) -> None:
+        for request in held if seen.kind == "look" else ():
+            reply = Reply("elsewhere", ReplyMeta())
+            other.ledger.put(request.key, request.prompt, reply, model="loopback-1", params={})
+            other.release([request.key])
+
+    server.before = answer
+    assert ask(chat, prompts(9)) == ["elsewhere"] * 4 + words(9)[4:]
+    other.close()
+    other.ledger.close()
+    assert len(server.billed) == 5
 
 
 def test_batches_need_a_ledger_and_a_model_behind_an_api(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def check(project: Path, server: BatchServer, *said: str) -> None:
     ledger = Ledger(project / "ledger.sqlite")
     assert ledger.counts() == {"ok": TEXTS}
     assert ledger.connection.execute("SELECT COUNT(*) FROM batches").fetchone() == (0,)
-    assert ledger.connection.execute("SELECT COUNT(*) FROM batch_keys").fetchone() == (0,)
+    assert ledger.connection.execute("SELECT COUNT(*) FROM claims").fetchone() == (0,)
     ledger.close()
     assert not [path for path in project.iterdir() if KEY.encode() in path.read_bytes()]
     assert not any(KEY in text for text in said)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import spacy
-from chat_server import Answer, ChatServer, Seen
+from chat_server import Answer, ChatServer, Seen, completion
 
 from spacy_distill.errors import ConfigError, TeacherError
 from spacy_distill.teacher.chat import Chat
@@ -252,6 +252,34 @@ def test_a_server_that_takes_less_is_asked_for_less(
     assert ("logprobs" in last) is logprobs
     assert len(server.seen) - 40 <= 8 * refused  # Only those that were at hand at first were refused.
     assert len([record for record in caplog.records if "does not take" in record.message]) == 1
+
+
+@pytest.mark.parametrize(("most", "last"), [(20, 20), (5, 5), (4, None)])
+def test_alternatives_are_asked_for_where_there_are_choices(
+    make_chat: MakeChat, server: ChatServer, caplog: pytest.LogCaptureFixture, most: int, last: int | None
+) -> None:
+    """As many as the server gives; and none where nobody would read them."""
+
+    def behave(seen: Seen) -> Answer:
+        if seen.body.get("top_logprobs", 0) > most:
+            return Answer(400, {"error": {"message": "top_logprobs", "type": "invalid_request_error"}})
+        body = completion("good", logprobs=True)
+        top = [{"token": "good", "logprob": -0.5}, {"token": "bad", "logprob": -1.5}, {"token": "The", "logprob": -2}]
+        body["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = top[: seen.body.get("top_logprobs", 0)]
+        return Answer(200, body)
+
+    server.behave = behave
+    asked = [Prompt("with", choices={"+": " good", "-": " bad"}), Prompt("without")]
+    chosen, plain = ask(make_chat(max_in_flight=1), asked)
+    assert plain.meta.scores is None
+    tops = {
+        prompt: [seen.body.get("top_logprobs") for seen in server.seen if seen.prompt == prompt] for prompt in asked
+    }
+    assert (tops["with"][-1], tops["without"]) == (last, [None])
+    assert all(seen.body["logprobs"] for seen in server.seen)
+    expected = {"+": pytest.approx(0.731, abs=1e-3), "-": pytest.approx(0.269, abs=1e-3)}
+    assert chosen.meta.scores == (None if last is None else expected)
+    assert len(caplog.records) == (most < 20)
 
 
 def test_one_text_that_is_refused_changes_nothing_for_the_others(

@@ -163,6 +163,110 @@ def test_texts_too_long_for_the_model_are_asked_once_and_do_not_stop_the_run(
     assert len(server.seen) == 15
 
 
+SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
+UNUSABLE = {"error": {"message": "invalid JSON schema in format", "type": "api_error", "param": None, "code": None}}
+
+
+@pytest.mark.parametrize("fault", [Answer(500, UNUSABLE), Answer(500, b"oops")], ids=["says so", "says nothing"])
+def test_a_schema_that_ends_in_a_500_is_given_up(
+    make_chat: MakeChat, server: ChatServer, caplog: pytest.LogCaptureFixture, fault: Answer
+) -> None:
+    server.behave = lambda seen: (
+        fault if (seen.body.get("response_format") or {}).get("type") == "json_schema" else None
+    )
+    asked = [Prompt(f"Say: w{number}", schema=SCHEMA, choices={"a": " a"}) for number in range(30)]
+    assert ask(make_chat(max_in_flight=2), asked) == [f"w{number}" for number in range(30)]
+    assert len(server.seen) <= 30 + 2 * 4
+    assert server.seen[-1].body["response_format"]["type"] == "json_object"
+    assert server.seen[-1].body["top_logprobs"] == 20  # It was not these.
+    assert len([record for record in caplog.records if "does not take" in record.message]) == 1
+
+
+def test_a_500_after_a_success_is_no_reason_to_ask_for_less(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = lambda seen: Answer(500, b"oops") if seen.prompt.endswith("w3") else None
+    asked = [Prompt(f"Say: w{number}", schema=SCHEMA) for number in range(6)]
+    replies = ask(make_chat(max_in_flight=1, max_tries=4), asked)
+    assert [reply.meta.status for reply in replies] == ["ok", "ok", "ok", "error", "ok", "ok"]
+    assert {seen.body["response_format"]["type"] for seen in server.seen} == {"json_schema"}
+
+
+def test_a_server_that_fails_whatever_is_asked_is_not_asked_forever(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = lambda seen: Answer(500, UNUSABLE)
+    (reply,) = ask(make_chat(max_tries=3), [Prompt("Say: a", schema=SCHEMA)])
+    assert reply.meta.error == "HTTP 500 (api_error) (tried 3 times)"
+    assert len(server.seen) == 5  # Each form once, and the last one three times.
+
+
+LOADING = Answer(503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}})
+
+
+def test_a_model_that_is_being_loaded_is_waited_for(
+    make_chat: MakeChat, server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(asking, "_LOADING_PAUSE_S", 0.05)
+    server.behave = lambda seen: LOADING if len(server.seen) <= 20 else None
+    assert ask(make_chat(max_tries=2, max_in_flight=4), prompts(6)) == [f"w{number}" for number in range(6)]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"{server.url}: the server is loading its model. All requests wait, up to 300 s."
+
+
+def test_a_model_that_is_loaded_forever_is_not(
+    make_chat: MakeChat, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LOADING_PAUSE_S", 0.05)
+    monkeypatch.setattr(asking, "_LONGEST_LOADING_S", 0.3)
+    server.behave = lambda seen: LOADING
+    with pytest.raises(TeacherError, match="has been loading its model"):
+        ask(make_chat(), prompts(6))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, {"reasoning_content": "Let me see"}), ("", {"reasoning": "Let me see"}), ("", {})],
+)
+def test_a_reply_that_is_all_thinking_is_paid_for_once(
+    make_chat: MakeChat,
+    server: ChatServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: str | None,
+    message: dict[str, Any],
+) -> None:
+    server.behave = always(Answer(200, completion(content, finish="length", **message)))
+    for _ in range(2):
+        replies = ask(make_chat(ledger=tmp_path / "ledger.sqlite"), prompts(5))
+        assert [reply.meta.status for reply in replies] == ["ok", "truncated", "ok", "truncated", "ok"]
+        assert "raise `max_tokens`" in str(replies[1].meta.error)
+    assert len(server.seen) == 5
+    assert len([record for record in caplog.records if "raise `max_tokens`" in record.getMessage()]) == 1
+
+
+def test_thinking_that_ends_in_nothing_is_paid_for_once(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = always(Answer(200, completion(None, reasoning_content="Let me see")))
+    replies = ask(make_chat(), prompts(3))
+    assert [(reply.meta.status, str(reply)) for reply in replies] == [("ok", "w0"), ("ok", ""), ("ok", "w2")]
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_key_revoked_in_mid_run_stops_it(make_chat: MakeChat, server: ChatServer, tmp_path: Path, kept: bool) -> None:
+    server.behave = lambda seen: Answer(401, {"error": {"code": "invalid_api_key"}}) if len(server.seen) > 30 else None
+    chat = make_chat(ledger=tmp_path / "ledger.sqlite" if kept else None)
+    with pytest.raises(TeacherError, match=r"HTTP 401 \(invalid_api_key\).*10 times in a row") as caught:
+        ask(chat, prompts(200))
+    assert ("Every reply so far is kept" in str(caught.value)) is kept
+    assert len(server.seen) <= 30 + 10 + 16
+    if kept:
+        chat.close()
+        assert Ledger(tmp_path / "ledger.sqlite").counts()["ok"] == 30
+
+
+def test_a_key_refused_now_and_then_does_not(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = lambda seen: Answer(401) if int(seen.prompt.rpartition("w")[2]) % 3 else None
+    replies = ask(make_chat(max_in_flight=1), prompts(60))
+    assert [reply.meta.status for reply in replies] == ["ok", "error", "error"] * 20
+
+
 def test_a_rerun_of_nothing_but_refused_texts_goes_on(make_chat: MakeChat, server: ChatServer, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     ask(make_chat(ledger=ledger, logprobs=False), prompts(1))
@@ -317,7 +421,7 @@ def test_what_another_process_paid_meanwhile_is_not_asked(
     first, second = one.stream(asked), other.stream(asked[::-1])
     taken = [next(stream)[1] for _ in range(200) for stream in (first, second)]
     assert sorted(taken) == sorted([f"w{number}" for number in range(200)] * 2)
-    assert len(server.seen) <= 200 + 2 * 4
+    assert len(server.seen) == 200
     assert any(reply.meta.from_ledger for reply in taken)
 
 

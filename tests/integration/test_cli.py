@@ -296,7 +296,7 @@ def shell(*args: str, cwd: Path, path: Path = ROOT) -> subprocess.CompletedProce
         (("annotate", "teacher.cfg", "field.jsonl", "out.spacy"), "field.jsonl:2 has no text in 'text'"),
         (("annotate", "teacher.cfg", "none.jsonl", "out.spacy"), "none.jsonl does not exist"),
         (("annotate", "teacher.cfg", "empty.txt", "out.spacy"), "empty.txt has no texts"),
-        (("annotate", "none.cfg", "good.jsonl", "out.spacy"), "none.cfg does not load"),
+        (("annotate", "none.cfg", "good.jsonl", "out.spacy"), "none.cfg does not exist"),
         (("preview", "teacher.cfg", "bad.jsonl"), "bad.jsonl:2 is not JSON"),
         (("preview", "teacher.cfg", "empty.txt"), "empty.txt has no texts"),
         (("import", "bad.jsonl", "out.spacy"), "bad.jsonl:2 is not JSON"),
@@ -499,3 +499,36 @@ def test_several_teachers_become_one(run: Run) -> None:
     code, _, err = run("aggregate", *files)
     assert code == 1
     assert "c.spacy exists, and no aggregation wrote it" in err
+
+
+# export
+
+
+def test_what_people_corrected_elsewhere_comes_back_as_gold(run: Run) -> None:
+    rows = [{"text": "It broke", "label": "bug"}, {"text": "How?", "label": "bug"}, {"text": "Hm", "label": None}]
+    assert run("import", write("labels.jsonl", *rows), "pool.spacy", "--label", "bug", "--label", "question")[0] == 0
+    code, out, _ = run("export", "pool.spacy", "review.jsonl", "--format", "prodigy")
+    assert code == 0
+    assert "3 records: 3 written" in out
+    first, second, third = srsly.read_jsonl("review.jsonl")
+    answers = [{"answer": "accept"}, {"answer": "accept", "accept": ["question"]}, {"answer": "ignore"}]
+    pairs = zip((first, second, third), answers, strict=True)
+    write("review.jsonl", *({**task, **answer} for task, answer in pairs))
+    code, out, _ = run("import", "review.jsonl", "gold.spacy", "--format", "prodigy")
+    assert code == 0
+    assert "3 records: 2 texts, 2 of them gold." in out
+    assert "1 × ignored (review.jsonl:3)" in out
+    assert [(item.label, item.gold) for item in annotations("gold.spacy")] == [("bug", True), ("question", True)]
+    code, out, _ = run("export", "pool.spacy", "tune.jsonl", "--format", "openai-finetune", "--config", teacher("{}"))
+    assert code == 0
+    assert "1 × status unparsed" in out
+    assert [row["messages"][-1]["content"] for row in srsly.read_jsonl("tune.jsonl")] == ['{"label": "bug"}'] * 2
+
+
+def test_spans_off_the_tokens_are_reported(run: Run) -> None:
+    write("spans.jsonl", {"text": "Oslofjord", "spans": [{"start": 0, "end": 4, "label": "A"}], "answer": "accept"})
+    code, out, _ = run("import", "spans.jsonl", "pool.spacy", "--task", "ner", "--format", "prodigy")
+    assert code == 0
+    assert "A at 0-4, 'Oslo'" in out
+    (found,) = annotations("pool.spacy")
+    assert (found.ents, [(span.start, span.end) for span in found.missing]) == ((), [(0, 9)])

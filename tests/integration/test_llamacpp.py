@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import subprocess
@@ -206,6 +207,25 @@ def test_a_schema_is_kept_to_and_without_it_the_model_is_lost(ask: Callable[...,
     offered = [{"label": label} for label in LABELS]
     assert all(json.loads(reply) in offered for reply in held)
     assert not all(str(reply).startswith("{") for reply in free)
+
+
+def test_each_label_has_a_probability_among_the_labels(ask: Callable[..., list[Reply]]) -> None:
+    """llama.cpp's probabilities are from before the schema: the stated label's own says little."""
+    praise = [f"I love {thing}, it is wonderful." for thing in ("this bag", "the tea", "my new lamp", "her song")]
+    blame = [f"I hate {thing}, it is terrible." for thing in ("this bag", "the tea", "my new lamp", "her song")]
+    task = TextCatTask(["positive", "negative"])
+    replies = ask(task, praise + blame)
+    found = [task.read(reply) for reply in replies]
+    cats = [reading.cats for reading in found]
+    assert all(sum(each.values()) == pytest.approx(1.0) for each in cats)
+    assert {reading.kind for reading in found} == {"logprob"}
+    assert [reading.confidence for reading in found] == pytest.approx([max(each.values()) for each in cats])
+    stated = [json.loads(reply)["label"] for reply in replies]
+    assert sum(max(each, key=each.__getitem__) == label for each, label in zip(cats, stated, strict=True)) >= 7
+    own = [math.exp(dict(reply.meta.tokens or ())[label]) for reply, label in zip(replies, stated, strict=True)]
+    assert sum(max(each.values()) for each in cats) / 8 > 0.6 > sum(own) / 8
+    positive = [each["positive"] for each in cats]
+    assert min(sum(a > b for b in positive[4:]) for a in positive[:4]) >= 3  # The two kinds are told apart.
 
 
 @pytest.mark.parametrize(

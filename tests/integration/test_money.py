@@ -24,7 +24,7 @@ from spacy_distill.estimate import estimate
 from spacy_distill.teacher.budget import Budget
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.ledger import Ledger
-from spacy_distill.teacher.types import Prompt
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 from spacy_distill.types import Text
 
 MakeChat = Callable[..., Chat]
@@ -236,7 +236,7 @@ def test_from_a_dry_run_to_a_run_with_a_budget_and_on(run: Run, server: ChatServ
     out = run(*given, "--budget-usd", "1.2")
     asked = len(server.seen)
     assert 0 < asked * 0.024 <= 1.2
-    assert f"{60 - asked} × budget of $1.20 reached: give a larger budget" in out
+    assert f"{60 - asked} × budget of $1.20 reached: give a larger one" in out
     assert f"Spent {usd(asked * 0.024)}; saved $0.00" in out
     assert [one.status for one in read_annotations(Path("out/pool.spacy"), nlp.vocab)] == ["ok"] * asked + ["error"] * (
         60 - asked
@@ -253,3 +253,13 @@ def test_from_a_dry_run_to_a_run_with_a_budget_and_on(run: Run, server: ChatServ
     assert "60 ok" in out
     assert "1,200 │ 240 │ $1.44" in out
     assert "60 replies, $1.44 where prices are known." in out
+
+
+def test_an_error_is_no_reply_in_the_list_of_what_a_ledger_holds(run: Run) -> None:
+    ledger = Ledger("l.sqlite")
+    for key, status in (("a", "ok"), ("b", "error"), ("c", "error")):
+        ledger.put(key, Prompt(key), Reply("", ReplyMeta(status=status)), model="m", params={})  # type: ignore[arg-type]
+    ledger.close()
+    out = run("ledger", "l.sqlite")
+    assert "2 error, 1 ok" in out
+    assert "1 replies, $0.00" in out

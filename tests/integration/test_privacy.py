@@ -141,3 +141,19 @@ def test_a_config_that_does_not_load_is_not_printed(tmp_path: Path, settings: di
     with pytest.raises(ConfigError, match=r"(?s)does not load.*(?:api_key|max_tries|endpoint)") as caught:
         load_teacher(config(tmp_path, **settings))
     assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        (KEY, "line 12"),
+        (f"key_env {KEY}", "line 12"),
+        (f"key_env = ${{system.{KEY}}}", r"'key_env' in \[components.llm.model\]"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_not_printed(tmp_path: Path, line: str, where: str) -> None:
+    path = config(tmp_path, endpoint="https://llm.example/v1")
+    path.write_text(path.read_text().replace("[components.llm.task]", f"{line}\n[components.llm.task]"))
+    with pytest.raises(ConfigError, match=f"teacher.cfg cannot be read as a config: look at {where}") as caught:
+        load_teacher(path)
+    assert KEY not in "".join(traceback.format_exception(caught.value))

@@ -66,11 +66,11 @@ def test_a_student_trains_with_the_table_and_ships_it(
     monkeypatch.chdir(tmp_path)
     texts = [f"Put the {food} in the {tool}." for food in ("rice", "leeks", "Beans") for tool in ("wok", "pot", "oven")]
     Path("texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf8")
-    arguments = ["vectors", str(encoder), "vectors", "texts.jsonl", "--width", "6", "--threads", "1"]
+    arguments = ["vectors", str(encoder), "assets/vectors", "texts.jsonl", "--width", "6", "--threads", "1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "10 words, 100.0% of the texts' tokens" in result.output
-    table = spacy.load("vectors").vocab
+    table = spacy.load("assets/vectors").vocab
     assert table.vectors.shape == (10, 6)
     assert np.any(table["beans"].vector)
     for form in ("Beans", "BEANS"):
@@ -89,7 +89,7 @@ def test_a_student_trains_with_the_table_and_ships_it(
         "output": "trained",
         "paths.train": "train.spacy",
         "paths.dev": "train.spacy",
-        "paths.vectors": "vectors",
+        "paths.vectors": "assets/vectors",
         "components.ner.model.tok2vec.embed.include_static_vectors": "true",
         "initialize.components.ner.labels": "null",
         "training.max_steps": "60",

@@ -6,6 +6,7 @@ from chat_server import Answer, ChatServer, Seen, completion
 
 from spacy_distill.annotate import annotate
 from spacy_distill.errors import ConfigError
+from spacy_distill.estimate import estimate
 from spacy_distill.types import Text
 
 TEXTS = [Text(str(number), f"text {number}") for number in range(6)]
@@ -43,6 +44,8 @@ def test_a_model_without_chance_cannot_vote(server: ChatServer, model: dict[str,
     nlp = pipeline(server, **model)
     with pytest.raises(ConfigError, match="temperature = 0 every answer is the same"):
         list(annotate(nlp, TEXTS)[0])
+    with pytest.raises(ConfigError, match="set the model's `temperature`"):
+        estimate(nlp, TEXTS)
     with pytest.raises(ConfigError, match="set the model's `temperature`"):
         list(nlp.pipe(["text"]))
     assert len(server.seen) <= 2  # stopped before the second sample

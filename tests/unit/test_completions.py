@@ -1,4 +1,5 @@
 import json
+import math
 import time
 from datetime import datetime, timezone
 from email.utils import formatdate
@@ -17,7 +18,7 @@ from spacy_distill.teacher.completions import (
 )
 from spacy_distill.teacher.types import Prompt, Reply
 
-PLAIN = Features("none", False)
+PLAIN = Features("none", None)
 DEFAULTS = {"system": None, "temperature": 0.0, "max_tokens": 100, "extra": {}}
 
 
@@ -39,31 +40,38 @@ def test_a_request_says_what_was_set_and_no_more() -> None:
         "max_tokens": 100,
     }
     params = {"system": "Be brief.", "temperature": None, "max_tokens": None, "extra": {"seed": 1, "model": "other"}}
-    body = json.loads(request_body(prompt, "m", Features("json_schema", True), params))
+    body = json.loads(request_body(prompt, "m", Features("json_schema", 20), params))
     assert body == {
         "model": "other",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Text: caf\u00e9"}],
         "seed": 1,
         "logprobs": True,
+        "top_logprobs": 20,
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "reply", "strict": True, "schema": {"type": "object"}},
         },
     }
-    body = json.loads(request_body(prompt, "m", Features("json_object", False), DEFAULTS))
+    body = json.loads(request_body(prompt, "m", Features("json_object", 0), DEFAULTS))
     assert body["response_format"] == {"type": "json_object"}
+    assert body["logprobs"] is True
+    assert "top_logprobs" not in body
 
 
 def test_the_ladder_gives_up_log_probabilities_before_a_form() -> None:
+    forms = ("json_schema", "json_object", "none")
     assert [tuple(rung) for rung in ladder("json_schema", True)] == [
-        ("json_schema", True),
-        ("json_schema", False),
-        ("json_object", True),
-        ("json_object", False),
-        ("none", True),
-        ("none", False),
+        (form, top) for form in forms for top in (20, 5, 0, None)
     ]
     assert ladder("none", False) == (PLAIN,)
+
+
+def test_a_prompt_is_asked_for_what_it_has_a_use_for() -> None:
+    everything = Features("json_schema", 20)
+    assert everything.of(Prompt("x")) == ("none", 0)
+    assert everything.of(Prompt("x", schema={})) == ("json_schema", 0)
+    assert everything.of(Prompt("x", choices={"a": " a"})) == ("none", 20)
+    assert Features("json_object", None).of(Prompt("x", choices={"a": " a"})) == ("none", None)
 
 
 def test_a_good_response_is_read_whole() -> None:
@@ -97,6 +105,31 @@ def test_a_character_of_several_tokens_is_put_together() -> None:
     cut = respond(choice(message={"content": "tea \ufffd"}, logprobs={"content": content[:2]}))
     assert isinstance(cut, Reply)
     assert cut.meta.tokens == [("tea ", -0.1), ("\ufffd", -0.5)]
+
+
+def test_choices_get_a_probability_each_and_nothing_more_is_kept() -> None:
+    others = [{"token": "b", "logprob": -2.0}, {"token": "a", "logprob": -1.0}, {"token": "The", "logprob": -0.5}]
+    content = [
+        {"token": '{"label": "', "logprob": -0.1, "top_logprobs": [{"token": "I", "logprob": -0.2}]},
+        {"token": "a", "logprob": -1.0, "top_logprobs": others},
+        {"token": '"}', "logprob": 0.0, "top_logprobs": []},
+    ]
+    body = choice(message={"content": '{"label": "a"}'}, logprobs={"content": content})
+    choices = {"A": ' {"label": "a"}', "B": ' {"label": "b"}'}
+    reply = read_response(200, {}, json.dumps(body).encode(), choices)
+    assert isinstance(reply, Reply)
+    assert reply.meta.scores == pytest.approx({"A": 1 / (1 + math.exp(-1)), "B": 1 / (1 + math.exp(1))})
+    assert reply.meta.tokens == [('{"label": "', -0.1), ("a", -1.0), ('"}', 0.0)]
+    assert len(json.dumps(reply.meta.to_dict())) < 300
+    for broken in ("x", [1], [{"token": "b"}], [{"token": "b", "logprob": "NaN"}], None):
+        content[1]["top_logprobs"] = broken
+        reply = read_response(200, {}, json.dumps(body).encode(), choices)
+        assert isinstance(reply, Reply)
+        assert (reply.meta.scores, reply.meta.tokens) == (None, [('{"label": "', -0.1), ("a", -1.0), ('"}', 0.0)])
+    cut = {**body, "choices": [{**body["choices"][0], "finish_reason": "length"}]}
+    reply = read_response(200, {}, json.dumps(cut).encode(), choices)
+    assert isinstance(reply, Reply)
+    assert (reply.meta.status, reply.meta.scores) == ("truncated", None)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +232,67 @@ def test_a_filter_that_answers_400_is_a_refusal() -> None:
     reply = respond({"error": {"message": "x", "code": "content_filter"}}, 400)
     assert isinstance(reply, Reply)
     assert reply.meta.status == "refused"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ({"code": "unknown_parameter", "param": "top_logprobs"}, "HTTP 400 (unknown_parameter, `top_logprobs`)"),
+        ({"type": "invalid_request_error", "param": "messages[0].content", "code": None}, "HTTP 400 ({}, `{}`)"),
+        ({"code": None, "param": "tools"}, "HTTP 400 (`tools`)"),
+        ({"code": 400, "status": "INVALID_ARGUMENT"}, "HTTP 400 (INVALID_ARGUMENT)"),
+        ({"param": "My diary"}, "HTTP 400"),
+        ({"param": "sk-live9"}, "HTTP 400"),
+        ({"param": "x" * 41}, "HTTP 400"),
+        ({"param": ["model"]}, "HTTP 400"),
+    ],
+)
+def test_a_failure_names_the_field(error: dict[str, Any], reason: str) -> None:
+    failure = respond({"error": {"message": "My diary", **error}}, 400)
+    assert isinstance(failure, Failure)
+    assert failure.reason == reason.format(error.get("type"), error.get("param"))
+
+
+def test_geminis_errors_come_in_a_list() -> None:
+    failure = respond([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}], 429)
+    assert isinstance(failure, Failure)
+    assert (failure.reason, failure.overloaded) == ("HTTP 429 (RESOURCE_EXHAUSTED)", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("/home/ada/models/tiny.Q4_1.gguf", "tiny.Q4_1.gguf"),
+        ("C:\\models\\tiny.gguf", "tiny.gguf"),
+        ("models/tiny.gguf", "tiny.gguf"),
+        ("./checkpoints/last/", "last"),
+        ("~/tiny", "tiny"),
+        ("org/tiny-GGUF:Q4", "org/tiny-GGUF:Q4"),
+        ("models/tiny-2.0", "models/tiny-2.0"),
+        ("tiny", "tiny"),
+        (7, None),
+    ],
+)
+def test_a_model_is_not_known_by_somebodys_folders(said: Any, name: str | None) -> None:
+    reply = respond({**choice(message={"content": "a"}), "model": said})
+    assert isinstance(reply, Reply)
+    assert reply.meta.model == name
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "form"),
+    [
+        (500, "failed to load model vocabulary required for format", True),
+        (500, "invalid grammar", True),
+        (500, "out of information", False),
+        (400, "format", False),
+    ],
+)
+def test_which_failures_are_over_the_form(status: int, message: str, form: bool) -> None:
+    for error in ({"message": message}, message):
+        failure = respond({"error": error}, status)
+        assert isinstance(failure, Failure)
+        assert failure.form is form
 
 
 @pytest.mark.parametrize("code", ["sk-abc_def", "sk_live9", "Some document text", "x" * 41, "secret", 17, None])

@@ -50,6 +50,7 @@ def test_votes_ask_the_same_words_several_times(nlp):
     assert [prompt.sample for prompt in prompts] == [0, 1, 2]
     assert [doc.text for doc in shards] == ["Hm."]
     assert len({Scripted([]).key(prompt) for prompt in prompts}) == 3
+    assert prompts[0].choices == {}  # probabilities would outvote what each sample says
 
 
 def test_a_prompt_keeps_its_sample():
@@ -75,6 +76,8 @@ def test_the_shares_of_votes_are_the_soft_label(nlp):
         ([label("praise"), label("question"), "???", "???"], "ok", 0.5),
         (["???", ERROR, "???", label("refund")], "unparsed", None),
         ([ERROR, ERROR, "???", ERROR], "error", None),
+        ([label("praise"), ERROR, ERROR, ERROR], "error", None),  # a budget ended: one vote is no certainty
+        ([label("praise"), label("praise"), ERROR, ERROR], "ok", 1.0),
         ([label("none"), label("none"), label("none"), label("praise")], "abstain", 0.75),
         ([label("none"), label("none"), label("praise"), label("praise")], "ok", 0.5),
     ],
@@ -154,6 +157,12 @@ def test_a_spans_score_is_the_share_of_samples_that_named_it(nlp):
     assert facts["confidence"] == pytest.approx(2 / 3)
     (annotation,) = annotations_of(doc)
     assert [span.score for span in annotation.ents] == [1.0, pytest.approx(2 / 3)]
+
+
+def test_entities_that_one_of_four_samples_told_are_not_certain(nlp):
+    task = NERTask(["PERSON", "PLACE"], confidence="votes", samples=4)
+    doc, facts = read(nlp, task, [entities(("Ada", "PERSON")), ERROR, ERROR, ERROR], TEXT)
+    assert (facts["status"], facts["confidence"], doc.ents) == ("error", None, ())
 
 
 def test_of_overlapping_spans_the_one_with_more_votes_wins(nlp):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_the_list_says_which_rules_run_and_in_which_order(tmp_path: Path) -> None:
     text = DEFAULT.read_text(encoding="utf8")
-    listed = '["status", "leakage", "conflicts", "duplicates", "span_errors"]'
+    listed = '["status", "leakage", "duplicates", "span_errors"]'
     assert listed in text
     config = write(tmp_path, text.replace(listed, '["min_confidence", "status"]'))
     assert list(load_rules(config)) == ["min_confidence", "status"]
@@ -76,7 +77,7 @@ SECTION = '[curation]\nrules = ["a"]\n[rules]\n[rules.a]\n@misc = '
         ('[curation]\nrules = ["a"]\n', r"no section \[rules.a\]"),
         (SECTION + '"no.such.v1"\n', "not registered"),
         (SECTION + '"spacy_distill.min_confidence.v1"\n', "threshold"),
-        (SECTION + '"spacy_distill.conflicts.v1"\nresolve = "coin"\n', "resolve"),
+        (SECTION + '"spacy_distill.duplicates.v1"\nresolve = "coin"\n', "resolve"),
         ("[curation\n", "cannot be read"),
     ],
 )
@@ -110,6 +111,14 @@ def test_a_rule_of_ones_own(tmp_path: Path) -> None:
 def test_a_rule_that_loses_annotations_is_refused() -> None:
     with pytest.raises(ConfigError, match="'greedy'"):
         curate(random_annotations(0), {"greedy": lambda given, _: RuleResult(given[1:], [])}, Context())
+
+
+def test_a_rule_that_changes_what_a_person_checked_is_refused() -> None:
+    cats = {"fruit": 1.0, "tool": 0.0, "bird": 0.0}
+    checked = Annotation("r", "a pear", "textcat", LABELS, "ok", cats=cats, gold=True)
+    other = replace(checked, cats={"fruit": 0.0, "tool": 1.0, "bird": 0.0})
+    with pytest.raises(ConfigError, match="'bold' changed record r, which a person checked"):
+        curate([checked], {"bold": lambda given, _: RuleResult([other], [])}, Context())
 
 
 def test_ids_must_be_unique_and_labels_the_same() -> None:

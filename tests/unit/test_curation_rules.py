@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from spacy_distill.curation import rules
+from spacy_distill.curation.balance import make_balance
+from spacy_distill.curation.duplicates import make_duplicates
 from spacy_distill.curation.types import Context, RuleResult
 from spacy_distill.errors import ConfigError
 from spacy_distill.types import Annotation, Span, Text
@@ -83,60 +85,19 @@ def test_leakage_sees_through_case_space_and_unicode_form() -> None:
     assert ids(rules.make_leakage(groups=False)(given, context)) == (["other", "group"], ["same"])
 
 
+LONG = "i bought three ripe pears at the market this morning and ate two of them at once"
+
+
+def test_leakage_finds_what_is_nearly_in_the_gold_and_what_is_near_that() -> None:
+    once, twice = LONG.replace("three", "four"), LONG.replace("three", "four").replace("at once", "in one go")
+    given = [textcat("copy", LONG.upper()), textcat("near", once), textcat("nearer", twice), textcat("far", "a saw")]
+    result = rules.make_leakage()(given, Context.of([Text("g", LONG)]))
+    assert ids(result) == (["far"], ["copy", "near", "nearer"])
+    assert result.notes == {"the text is in the gold": 1, "the text is nearly one in the gold": 2}
+
+
 def test_leakage_does_not_take_a_missing_group_for_a_group() -> None:
     assert ids(rules.make_leakage()([textcat("a", "a rake")], Context.of([Text("g", "a pear")]))) == (["a"], [])
-
-
-VOTES = [textcat("a", "Pear!"), textcat("b", "pear!"), textcat("c", "PEAR!", "tool", 0.9), textcat("d", "plum")]
-
-
-def test_conflicts_by_majority() -> None:
-    result = rules.make_conflicts("majority")(VOTES, NOTHING)
-    assert ids(result) == (["a", "b", "d"], ["c"])
-    assert result.notes == {"texts in conflict": 1}
-
-
-def test_conflicts_by_confidence() -> None:
-    assert ids(rules.make_conflicts("confidence")(VOTES, NOTHING)) == (["c", "d"], ["a", "b"])
-
-
-def test_conflicts_dropped() -> None:
-    assert ids(rules.make_conflicts("drop")(VOTES, NOTHING)) == (["d"], ["a", "b", "c"])
-
-
-def test_conflicts_with_even_votes_lose_all_whatever_the_order() -> None:
-    even = [VOTES[0], VOTES[2]]
-    assert ids(rules.make_conflicts("majority")(even, NOTHING))[0] == []
-    assert ids(rules.make_conflicts("majority")(even[::-1], NOTHING))[0] == []
-
-
-def test_conflicts_a_person_outranks_teachers() -> None:
-    person = textcat("p", "pear!", "tool", gold=True)
-    assert ids(rules.make_conflicts("majority")([*VOTES[:2], person], NOTHING)) == (["p"], ["a", "b"])
-
-
-def test_duplicates_keep_the_most_confident_else_the_first() -> None:
-    given = [textcat("a", "pear"), textcat("b", "Pear", confidence=0.2), textcat("c", " PEAR", confidence=0.2)]
-    assert ids(rules.make_duplicates()(given, NOTHING)) == (["b"], ["a", "c"])
-
-
-def test_duplicates_with_another_label_are_no_duplicates() -> None:
-    given = [textcat("a", "pear"), textcat("b", "pear", "tool")]
-    assert ids(rules.make_duplicates()(given, NOTHING)) == (["a", "b"], [])
-
-
-def ner(name: str, text: str, *spans: tuple[int, int, str]) -> Annotation:
-    ents = tuple(Span(*span) for span in spans)
-    return Annotation(name, text, "ner", LABELS, "ok", ents=ents)
-
-
-def test_entities_are_the_same_where_their_words_are() -> None:
-    same = [ner("a", "a  Pear", (3, 7, "fruit")), ner("b", "A pear", (2, 6, "fruit"))]
-    assert ids(rules.make_duplicates()(same, NOTHING)) == (["a"], ["b"])
-    assert ids(rules.make_conflicts()(same, NOTHING)) == (["a", "b"], [])
-    other = [same[0], ner("c", "a pear")]
-    assert ids(rules.make_duplicates()(other, NOTHING)) == (["a", "c"], [])
-    assert ids(rules.make_conflicts()(other, NOTHING)) == ([], ["a", "c"])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -152,8 +113,8 @@ def test_every_rule_returns_each_annotation_once_in_order_and_the_same_each_time
         rules.make_status(),
         rules.make_min_confidence(0.5),
         rules.make_leakage(),
-        rules.make_conflicts(chance.choice(["majority", "confidence", "drop"])),
-        rules.make_duplicates(),
+        make_duplicates(chance.choice([0.8, 1.0]), chance.choice(["majority", "confidence", "drop"])),
+        make_balance(chance.choice([1, 3, 100])),
     ]
     context = Context.of([Text("g", "SAW")])
     for rule in made:

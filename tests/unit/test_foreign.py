@@ -11,7 +11,7 @@ from spacy_distill.annotate import annotate
 from spacy_distill.docs import annotations_of, facts_of
 from spacy_distill.teacher.foreign import Foreign
 from spacy_distill.teacher.scripted import Scripted
-from spacy_distill.teacher.types import Reply, ReplyMeta
+from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 from spacy_distill.types import Text
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -66,6 +66,7 @@ def test_the_provenance_adds_up_the_parts_of_a_text_that_was_cut_up() -> None:
     assert count > 1
     assert several["prompt_tokens"] == 9 * count
     assert len(once["prompt_hash"]) == 64
+    assert once["key"] == Scripted([]).key(Prompt(text))  # as in the ledger
     assert once["key"] != several["key"]
 
 
@@ -110,3 +111,19 @@ def test_a_foreign_models_failure_is_one_texts_failure_and_quotes_nothing() -> N
     replies = dict(Foreign(call, {"@llm_models": "mine.v1"}).stream(["a", "b"]))
     assert replies[0] == "yes"
     assert (replies[1].meta.status, replies[1].meta.error) == ("error", "RuntimeError")
+
+
+def test_a_foreign_models_secrets_are_not_written_down() -> None:
+    settings = {
+        "@llm_models": "mine.v1",
+        "config": {"api_key": "canary", "max_tokens": 7, "headers": [{"Authorization": "canary"}], "apiKey": "canary"},
+        "hf_token": "canary",
+        "client_secret": "canary",
+        "temperature": 0.5,
+    }
+    model = Foreign(lambda prompts: prompts, settings)
+    assert "canary" not in str(model.params)
+    assert "'max_tokens': 7" in model.params["config"]
+    assert model.params["temperature"] == "0.5"
+    other = Foreign(lambda prompts: prompts, {**settings, "hf_token": "another", "temperature": 0.5})
+    assert other.key(Prompt("a")) == model.key(Prompt("a"))  # The same replies under a new key.

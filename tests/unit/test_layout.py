@@ -24,6 +24,7 @@ LINE = [
     "books",
     "annotate",
     "estimate",
+    "formats",
     "curation",
     "corpus",
     "students",

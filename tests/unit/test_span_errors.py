@@ -93,6 +93,29 @@ def test_one_long_text_does_not_outvote_the_rest() -> None:
     assert not [correction for correction in run([*given, absurd]).corrected if correction.after.id != "long"]
 
 
+def test_what_the_teacher_did_not_read_is_no_evidence() -> None:
+    """The second half of many texts was never read: its tools are unknown, not none, and are not set aside again."""
+    unread = []
+    for item in kitchen(80, seed=1):
+        start = item.text.index(" into")
+        cut = Span(start, len(item.text), "")
+        ents = tuple(span for span in item.ents or () if span.end <= start)
+        unread.append(replace(item, id=f"u{item.id}", group=f"u{item.group}", ents=ents, missing=(cut,)))
+    result = run([*kitchen(20), *unread])
+    assert not result.corrected
+    assert not result.books.rules[0].notes
+
+
+def test_a_corrected_entity_has_no_score_and_the_text_no_confidence() -> None:
+    wrong = say(200, "rice", "oven", "TOOL", "TOOL")
+    scored = tuple(replace(span, score=0.9) for span in wrong.ents or ())
+    wrong = replace(wrong, ents=scored, confidence=0.9, confidence_kind="logprob")
+    (correction,) = run([*kitchen(), wrong]).corrected
+    after = correction.after
+    assert [span.score for span in after.ents or ()] == [None, 0.9]
+    assert (after.confidence, after.confidence_kind) == (None, None)
+
+
 def test_copies_and_groups_are_judged_by_others() -> None:
     """Ten copies of one error would confirm each other if they were not judged together."""
     copies = [replace(say(200 + i, "rice", "oven", "TOOL", "TOOL"), group="same") for i in range(10)]

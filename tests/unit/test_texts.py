@@ -104,7 +104,8 @@ def test_gold_entities_are_code_points() -> None:
 @pytest.mark.parametrize(
     ("gold", "task", "message"),
     [
-        (None, "textcat", "expected a label or a list"),
+        (None, "textcat", "has no gold. Name the field"),
+        (None, "ner", "has no gold. Name the field"),
         (["a", "b"], "textcat", "exactly one label, found 2"),
         ("A", "textcat", "unknown label 'A'. Did you mean 'a'?"),
         ("z", "textcat", "unknown label 'z'. Known: 'a', 'b'"),

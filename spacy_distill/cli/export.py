@@ -1,0 +1,61 @@
+"""`spacy-distill export`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..formats.types import FormatName
+from ..types import TaskName
+from .common import blank, console, print_aside
+
+
+def export(
+    annotations: Annotated[Path, typer.Argument(help="Annotated docs from `annotate`, `import` or `curate` (.spacy).")],
+    output: Annotated[Path, typer.Argument(help="The file to write; for --format datasets, a directory.")],
+    format_: Annotated[FormatName, typer.Option("--format", help="Whose form.")],
+    task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
+    lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize them for CoNLL.")] = "en",
+    config: Annotated[
+        Optional[Path], typer.Option(help="Teacher config with the prompt, for --format openai-finetune.")
+    ] = None,
+) -> None:
+    """Write annotations in another tool's form, for people to check or for another program to use.
+
+    Reads annotated docs; writes one file: tasks for **prodigy** (JSONL), **label-studio** (JSON) or **argilla**
+    (records as JSON), in which the teacher's answers are suggestions and gold is answered already; a table as **csv**
+    or Hugging Face **datasets** with an empty column `gold` for people to fill; **conll** (IOB2); or
+    **openai-finetune**, chat JSONL with the prompts of a teacher **config**. All but the last can be imported again,
+    with scores, groups and provenance. What a form cannot hold is set aside, counted and named.
+
+    Example: `spacy-distill export annotations/pool.spacy review.jsonl --format prodigy`
+
+    Next: let people check it; then `spacy-distill import` with the same --format.
+    """
+    from spacy_llm.pipeline import LLMWrapper
+
+    from ..annotate import load_teacher
+    from ..docs import read_annotations
+    from ..errors import ConfigError
+    from ..formats.registry import write
+    from ..formats.types import Tools
+    from ..tasks.base import Task
+    from ..teacher.base import TeacherModel
+
+    nlp = blank(lang)
+    records = read_annotations(annotations, nlp.vocab, task)
+    teacher, system = None, None
+    if config is not None:
+        components = [part for _, part in load_teacher(config).pipeline if isinstance(part, LLMWrapper)]
+        for component in components:
+            if isinstance(component.task, Task) and component.task.task == records[0].task:
+                teacher, model = component.task, component._model
+                system = model.params.get("system") if isinstance(model, TeacherModel) else None
+        if teacher is None:
+            raise ConfigError(f"{config} has no task of ours for {records[0].task}.")
+    aside = write(records, output, format_, Tools(nlp, teacher, system))
+    console.print(f"{len(records)} records: {len(records) - len(aside)} written.")
+    print_aside(aside)
+    console.print(f"Wrote {output}")

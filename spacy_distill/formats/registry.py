@@ -1,0 +1,76 @@
+"""The formats by name, and the two things to do with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError, InputError
+from ..texts import gold_annotations
+from ..types import Annotation, Text
+from . import argilla, conll, csv_table, hf_datasets, label_studio, openai_finetune, prodigy
+from .combine import combine
+from .types import Aside, FormatName, Imported, Said, Tools, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    write (Callable): Annotations to a file; gives back what it had to leave out.
+    read (Optional[Callable]): A file's records. None: it is written only.
+    """
+
+    write: Callable[[Sequence[Annotation], Path, Tools], list[Aside]]
+    read: Callable[[Path, Wanted], Iterator[Said]] | None = None
+
+
+FORMATS: dict[FormatName, Format] = {
+    "prodigy": Format(prodigy.write, prodigy.read),
+    "label-studio": Format(label_studio.write, label_studio.read),
+    "argilla": Format(argilla.write, argilla.read),
+    "datasets": Format(hf_datasets.write, hf_datasets.read),
+    "csv": Format(csv_table.write, csv_table.read),
+    "conll": Format(conll.write, conll.read),
+    "openai-finetune": Format(openai_finetune.write),
+}
+
+
+def read(
+    path: Path,
+    name: FormatName,
+    wanted: Wanted,
+    *,
+    labels: Sequence[str] | None = None,
+    exclusive: bool = True,
+    gold: bool = False,
+) -> Imported:
+    """Read a file of another tool's. See `combine` for what becomes of its records.
+
+    RAISES (ConfigError): The format is written only. RAISES (InputError): The file is not in this format.
+    """
+    reader = FORMATS[name].read
+    if reader is None:
+        raise ConfigError(f"The format {name} is written only: there is nothing to import from it.")
+    return combine(reader(path, wanted), wanted, labels=labels, exclusive=exclusive, gold=gold)
+
+
+def write(annotations: Sequence[Annotation], path: Path, name: FormatName, tools: Tools) -> list[Aside]:
+    """Write annotations of one task for another tool.
+
+    RETURNS (List[Aside]): What the format cannot hold, by id, and why.
+    RAISES (InputError): No annotations, an id that occurs twice, or spans that overlap or lie outside their text.
+    """
+    if not annotations:
+        raise InputError("There are no annotations to write.")
+    seen: set[str] = set()
+    for annotation in annotations:
+        if annotation.id in seen:
+            raise InputError(f"The id {annotation.id!r} occurs twice in the annotations. Ids must be unique.")
+        seen.add(annotation.id)
+        if annotation.ents:
+            spans = [[span.start, span.end, span.label] for span in annotation.ents]
+            text = Text(annotation.id, annotation.text, gold=spans, where=f"Record {annotation.id}")
+            gold_annotations([text], "ner", labels=annotation.labels)
+    return FORMATS[name].write(annotations, path, tools)
