@@ -6,6 +6,7 @@ import sys
 import typer
 
 from ..errors import DistillError
+from .aggregate import aggregate
 from .annotate import annotate
 from .calibrate import calibrate
 from .choose import choose
@@ -32,9 +33,10 @@ app = typer.Typer(
     help="""Turn a large language model's knowledge of one task into a tiny spaCy pipeline.
 
 The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
-texts or **import** labels made elsewhere, **export** them for people to correct and import those corrections,
-**calibrate** their confidence, **curate** them, build a **corpus**, train with `spacy train` (with word **vectors**
-where labels are few), **evaluate** student and teacher against people, **release** a wheel that needs spaCy alone.
+texts or **import** labels made elsewhere, **aggregate** those of several teachers, **export** them for people to
+correct and import those corrections, **calibrate** their confidence, **curate** them, build a **corpus**, train with
+`spacy train` (with word **vectors** where labels are few), **evaluate** student and teacher against people, **release**
+a wheel that needs spaCy alone.
 
 Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
 )
@@ -44,6 +46,7 @@ app.command("choose")(choose)
 app.command("annotate")(annotate)
 app.command("ledger")(ledger)
 app.command("import")(import_)
+app.command("aggregate")(aggregate)
 app.command("export")(export)
 app.command("calibrate")(calibrate)
 app.command("curate")(curate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..types import ConfidenceKind, Status
@@ -32,9 +32,9 @@ def best_of(cats: Mapping[str, float]) -> str:
     return max(cats, key=lambda label: cats[label])
 
 
-def surest_side(cats: Mapping[str, float]) -> float:
-    """RETURNS (float): How sure the least sure of several yes-or-no answers is, 0.5 to 1."""
-    return min(max(score, 1.0 - score) for score in cats.values())
+def surest_side(scores: Iterable[float]) -> float:
+    """RETURNS (float): How sure the least sure of several yes-or-no answers is, 0.5 to 1; 1 if there is none."""
+    return min((max(score, 1.0 - score) for score in scores), default=1.0)
 
 
 def failure(statuses: Sequence[Status]) -> Status:
@@ -61,7 +61,7 @@ def vote(readings: Sequence[Reading], labels: Sequence[str], *, exclusive: bool)
         return Reading(failure([reading.status for reading in readings]), unknown=tuple(unknown))
     if not exclusive and ok:
         shares = {label: sum(reading.cats[label] >= 0.5 for reading in ok) / len(ok) for label in labels}
-        return Reading("ok", shares, surest_side(shares), "votes")
+        return Reading("ok", shares, surest_side(shares.values()), "votes")
     votes = Counter(best_of(reading.cats) for reading in ok)
     most, total = max(votes.values(), default=0), len(ok) + declined
     if declined > most:

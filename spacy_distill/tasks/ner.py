@@ -15,6 +15,7 @@ from .alignment import Mentions, Quote, Tokens, Unaligned, align_quotes, align_s
 from .base import Task
 from .entity_parsing import Entity, parse_entities
 from .frames import Example, Frames, Pick
+from .labels_combined import surest_side
 from .names import Names
 from .parts import Part
 from .replies import probability_of
@@ -141,8 +142,7 @@ class NERTask(Task):
         if found.status != "ok":
             return None, None
         if self.samples > 1:
-            shares = [span.score or 0.0 for span in found.spans]
-            return min((max(share, 1.0 - share) for share in shares), default=1.0), "votes"
+            return surest_side(span.score or 0.0 for span in found.spans), "votes"
         if reply.meta.confidence is not None:
             return reply.meta.confidence, reply.meta.confidence_kind
         scores = [span.score for span in found.spans if span.score is not None]

@@ -147,7 +147,10 @@ class TextCatTask(Task):
         elif meta.scores is not None:
             answer, cats = self._from_scores(meta.scores)
             if confidence is None and cats:
-                confidence, kind = (max(cats.values()) if self.exclusive else surest_side(cats)), kind or "logprob"
+                confidence, kind = (
+                    (max(cats.values()) if self.exclusive else surest_side(cats.values())),
+                    kind or "logprob",
+                )
         else:
             answer = parse_labels(
                 reply,

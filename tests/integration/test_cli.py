@@ -478,6 +478,29 @@ def test_import_keeps_a_confidence_and_its_kind(run: Run) -> None:
     assert "--confidence-kind" in err
 
 
+def test_several_teachers_become_one(run: Run) -> None:
+    said = {"a": ["bug", "bug", "bug"], "b": ["bug", "question", None], "c": ["question", "question", None]}
+    for name, labels in said.items():
+        rows = [{"id": str(i), "text": f"text {i}", "label": label} for i, label in enumerate(labels)]
+        file = write(f"{name}.jsonl", *rows)
+        assert run("import", file, f"{name}.spacy", "--label", "bug", "--label", "question")[0] == 0
+    files = ("a.spacy", "b.spacy", "c.spacy")
+    code, out, err = run("aggregate", *files, "pool.spacy")
+    assert (code, err) == (0, "")
+    assert "3 texts: 0 unanimous, 2 disputed, 1 with one vote alone, 0 with none." in out
+    docs = list(read_docs(Path("pool.spacy"), spacy.blank("en").vocab))
+    assert [annotations_of(doc)[0].label for doc in docs] == ["bug", "question", "bug"]
+    assert (
+        run("aggregate", *files, "pool.spacy", "--method", "weighted", "--weight", 5, "--weight", 1, "--weight", 1)[0]
+        == 0
+    )
+    docs = list(read_docs(Path("pool.spacy"), spacy.blank("en").vocab))
+    assert [annotations_of(doc)[0].label for doc in docs] == ["bug", "bug", "bug"]
+    code, _, err = run("aggregate", *files)
+    assert code == 1
+    assert "c.spacy exists, and no aggregation wrote it" in err
+
+
 # export
 
 

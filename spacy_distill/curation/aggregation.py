@@ -1,0 +1,239 @@
+"""Several teachers' annotations of the same texts made one, and how far the teachers agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, InputError
+from ..tasks.labels_combined import failure
+from ..types import Annotation, Span
+from .aggregation_decisions import decide
+from .aggregation_votes import Floats, Method
+from .agreement import Agreement, Row, agreement
+from .types import label_counts
+
+_LEAST_WEIGHT = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """One source's part in an aggregation: `texts` = `votes` + the statuses without one.
+
+    name (str): As given.
+    texts (int): How many it has.
+    absent (int): Texts that others have, and it has not.
+    statuses (Mapping[str, int]): Status to number of texts.
+    votes (int): Texts on which it had a vote: those it answered.
+    weight (Optional[float]): What its vote counted; None where the method does not weigh.
+    agreement (Optional[float]): Its mean agreement with each of the others.
+    accuracy (Optional[float]): How often it is right, as Dawid and Skene's model estimates it without any gold.
+    overruled (int): Texts on which it had a vote, and the result says something else.
+    """
+
+    name: str
+    texts: int
+    absent: int
+    statuses: Mapping[str, int]
+    votes: int
+    weight: float | None
+    agreement: float | None
+    accuracy: float | None
+    overruled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """What came of it: every text of any source, once, in the order of the sources.
+
+    annotations (List[Annotation]): The results. Texts on which nobody has a vote keep the status of their failure.
+    spans (List[Tuple[Span, ...]]): Entities only: all candidates of each text with their scores, doubtful ones too.
+    agreement (Optional[Agreement]): None if nobody answered anything.
+    teachers (List[Teacher]): In the order given.
+    counts (Mapping[str, int]): `texts`, and what became of them.
+    labels (Mapping[str, int]): Texts, or entities, of each label in the results.
+    """
+
+    annotations: list[Annotation]
+    spans: list[tuple[Span, ...]]
+    agreement: Agreement | None
+    teachers: list[Teacher]
+    counts: Mapping[str, int]
+    labels: Mapping[str, int]
+
+
+def aggregate(
+    sources: Mapping[str, Sequence[Annotation]], method: Method = "majority", weights: Sequence[float] | None = None
+) -> Aggregation:
+    """Aggregate annotations. A teacher that declined or failed on a text, or does not have it, has no vote on it. What
+    people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there.
+
+    Classes: `cats` are the shares of the votes, or the model's probabilities, and the confidence is that of the best
+    class, or where several can hold of the closest decision. Entities: see `aggregation_spans`.
+
+    sources (Mapping[str, Sequence[Annotation]]): Name to records, of one task and with the same labels.
+    method (Method): "majority"; "weighted", by `weights` or else by agreement with the others; "dawid-skene".
+    weights (Optional[Sequence[float]]): One a source, 0 or more.
+    RAISES (InputError): Sources that do not fit together: ids, texts, task or labels.
+    RAISES (ConfigError): Fewer than two sources, or three for Dawid and Skene; or weights that cannot be used.
+    """
+    _check(sources, method, weights)
+    first = next(record for records in sources.values() for record in records)
+    rows = _rows(sources)
+    voters = [_voters(row) for row in rows]
+    voting = [index for index, row in enumerate(voters) if any(row)]
+    ballots = [voters[index] for index in voting]
+    found = agreement([_answers(rows[index]) for index in voting], first.labels) if voting else None
+    weighing = _weights(method, weights, found, len(sources))
+    outcome = decide(ballots, first, method, weighing)
+    results = [_unanswered(row) for row in rows]
+    spans: list[tuple[Span, ...]] = [() for _ in rows]
+    for index, answer, found_spans in zip(voting, outcome.answers, outcome.spans, strict=True):
+        results[index] = replace(results[index], **answer)
+        spans[index] = found_spans
+    results = [
+        replace(result, provenance=_provenance(row, list(sources), method))
+        for result, row in zip(results, rows, strict=True)
+    ]
+    teachers = [
+        Teacher(
+            name=name,
+            texts=len(records),
+            absent=len(rows) - len(records),
+            statuses=dict(Counter(record.status for record in records).most_common()),
+            votes=sum(record.status == "ok" for record in records),
+            weight=float(weighing[number]) if method == "weighted" else None,
+            agreement=found.with_others(number) if found else None,
+            accuracy=None if outcome.accuracies is None else float(outcome.accuracies[number]),
+            overruled=sum(_differs(row[number], result) for row, result in zip(rows, results, strict=True)),
+        )
+        for number, (name, records) in enumerate(sources.items())
+    ]
+    casts = [sum(record is not None for record in row) for row in ballots]
+    counts = {
+        "texts": len(rows),
+        "in_all_sources": sum(None not in row for row in rows),
+        "without_a_vote": len(rows) - len(voting),
+        "one_vote": sum(cast == 1 for cast in casts),
+        "unanimous": sum(cast > 1 and _unanimous(row) for cast, row in zip(casts, ballots, strict=True)),
+        "disputed": sum(not _unanimous(row) for row in ballots),
+        **outcome.counts,
+    }
+    return Aggregation(results, spans, found, teachers, counts, label_counts(results))
+
+
+def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights: Sequence[float] | None) -> None:
+    least = 3 if method == "dawid-skene" else 2
+    if len(sources) < least:
+        why = " Its model cannot tell two teachers apart." if least == 3 else ""
+        raise ConfigError(f"{method} needs {least} sources or more, found {len(sources)}.{why}")
+    if weights is not None:
+        if method != "weighted":
+            raise ConfigError(f'Weights are for the method "weighted"; the method is "{method}".')
+        if len(weights) != len(sources):
+            raise ConfigError(f"Found {len(weights)} weights for {len(sources)} sources: give one for each, in order.")
+        if not all(np.isfinite(weight) and weight > 0 for weight in weights):
+            raise ConfigError(f"The weights are {', '.join(map(str, weights))}; expected numbers above 0.")
+    first: Annotation | None = None
+    texts: dict[str, tuple[str, str]] = {}
+    shared = False
+    for name, records in sources.items():
+        seen: set[str] = set()
+        for record in records:
+            first = first or record
+            if record.id in seen:
+                raise InputError(f"{name}: the id {record.id!r} occurs twice. Ids must be unique.")
+            seen.add(record.id)
+            if (record.task, record.exclusive) != (first.task, first.exclusive):
+                raise InputError(
+                    f"{name}, record {record.id}: annotated for another task than the first source, or with classes"
+                    " that exclude each other in one and not in the other. Annotate both in one way."
+                )
+            if set(record.labels) != set(first.labels):
+                differing = ", ".join(map(repr, sorted(set(record.labels) ^ set(first.labels))[:5]))
+                raise InputError(
+                    f"{name}, record {record.id}: other labels were on offer than in the first source ({differing})."
+                    " A label that was not on offer was not voted against: give all sources one list (--label)."
+                )
+            where, text = texts.setdefault(record.id, (name, record.text))
+            if text != record.text:
+                raise InputError(
+                    f"Record {record.id} has one text in {where} and another in {name}. Ids must mean the same text"
+                    " in all sources."
+                )
+            shared = shared or where != name
+    if first is None:
+        raise InputError("The sources have no records.")
+    if not shared:
+        raise InputError(f"No two of {', '.join(sources)} have an id in common. Annotate the same file of texts.")
+
+
+def _rows(sources: Mapping[str, Sequence[Annotation]]) -> list[Row]:
+    by_id = [{record.id: record for record in records} for records in sources.values()]
+    ids = dict.fromkeys(record.id for records in sources.values() for record in records)
+    return [[known.get(identifier) for known in by_id] for identifier in ids]
+
+
+def _answers(row: Row) -> Row:
+    return [record if record is not None and record.status == "ok" else None for record in row]
+
+
+def _voters(row: Row) -> Row:
+    answers = _answers(row)
+    checked = any(record is not None and record.gold for record in answers)
+    return [record if record is not None and (record.gold or not checked) else None for record in answers]
+
+
+def _weights(method: Method, weights: Sequence[float] | None, found: Agreement | None, count: int) -> Floats:
+    """RETURNS (ndarray): `(T,)`. By agreement: who agrees with the others by chance alone counts next to nothing; who
+    cannot be compared, as much as the mean of the rest."""
+    if weights is not None:
+        return np.array(weights, dtype="float64")
+    if method != "weighted" or found is None:
+        return np.ones(count)
+    known = [found.with_others(number) for number in range(count)]
+    usual = np.mean([value for value in known if value is not None] or [1.0])
+    return np.array([max(usual if value is None else value, _LEAST_WEIGHT) for value in known])
+
+
+def _unanswered(row: Row) -> Annotation:
+    """RETURNS (Annotation): What is known of a text on which nobody has a vote (yet)."""
+    present = [record for record in row if record is not None]
+    return Annotation(
+        id=present[0].id,
+        text=present[0].text,
+        task=present[0].task,
+        labels=present[0].labels,
+        status=failure([record.status for record in present]),
+        exclusive=present[0].exclusive,
+        group=next((record.group for record in present if record.group is not None), None),
+    )
+
+
+def _provenance(row: Row, names: Sequence[str], method: Method) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The method, and what each source that has the text said of it."""
+    sources = []
+    for name, record in zip(names, row, strict=True):
+        if record is not None:
+            known = {key: record.provenance[key] for key in ("model", "key", "prompt_hash") if key in record.provenance}
+            sources.append({"source": name, "status": record.status, "said": _said(record), **known})
+    return {"model": f"{method} of {len(names)}", "sources": sources}
+
+
+def _said(record: Annotation) -> list[Any]:
+    if record.ents is not None:
+        return [[span.start, span.end, span.label] for span in record.ents]
+    return list(record.positive())
+
+
+def _differs(record: Annotation | None, result: Annotation) -> bool:
+    return record is not None and record.status == "ok" and _said(record) != _said(result)
+
+
+def _unanimous(row: Row) -> bool:
+    said = [_said(record) for record in row if record is not None]
+    return all(other == said[0] for other in said)

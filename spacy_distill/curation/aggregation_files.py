@@ -1,0 +1,98 @@
+"""Aggregation from files to files: one DocBin a teacher in, one out, and the books beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from ..docs import SPANS_KEY, annotate_doc, read_annotated, write_docs
+from ..errors import InputError
+from ..files import describe_file, shown_path, write_json
+from ..types import Annotation, TaskName
+from .aggregation import Aggregation, aggregate
+from .aggregation_votes import Method
+
+
+def aggregate_files(
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    method: Method = "majority",
+    weights: Sequence[float] | None = None,
+    task: TaskName | None = None,
+) -> Aggregation:
+    """Aggregate annotated DocBins: see `aggregate`. The docs written have the tokens of the first source that has the
+    text, and no annotation but the aggregated one.
+
+    RAISES (InputError): A file given twice, or an output that is there and that no aggregation wrote.
+    RAISES (StageError): No such file, or one without docs.
+    """
+    resolved = Counter(path.resolve() for path in sources)
+    for path in sources:
+        if resolved[path.resolve()] > 1:
+            raise InputError(f"{path} is given twice: a teacher has one vote.")
+    books_path = output.with_suffix(".json")
+    if output.exists() and not _is_ours(books_path):
+        raise InputError(
+            f"{output} exists, and no aggregation wrote it. The last argument is where the result goes: if this is a"
+            " source, name the result after it; otherwise remove the file."
+        )
+    vocab, names = Vocab(), _names(sources)
+    docs: dict[str, Doc] = {}
+    records: dict[str, list[Annotation]] = {}
+    for name, path in zip(names, sources, strict=True):
+        read, records[name] = read_annotated(path, vocab, task)
+        for doc, record in zip(read, records[name], strict=True):
+            docs.setdefault(record.id, doc)
+    found = aggregate(records, method, weights)
+    write_docs(output, _docs(docs, found))
+    write_json(books_path, _books(found, method, sources))
+    return found
+
+
+def _names(sources: Sequence[Path]) -> list[str]:
+    """RETURNS (List[str]): File names without ending where they differ, else paths."""
+    stems = [path.stem for path in sources]
+    return stems if len(set(stems)) == len(stems) else [shown_path(path) for path in sources]
+
+
+def _is_ours(books: Path) -> bool:
+    try:
+        return "aggregation" in json.loads(books.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _docs(docs: Mapping[str, Doc], found: Aggregation) -> Iterator[Doc]:
+    for annotation, spans in zip(found.annotations, found.spans, strict=True):
+        source = docs[annotation.id]
+        words, spaces = [token.text for token in source], [bool(token.whitespace_) for token in source]
+        doc = annotate_doc(Doc(source.vocab, words=words, spaces=spaces), annotation)
+        if annotation.ents is not None:
+            # every candidate with its share, doubtful ones too
+            candidates = [doc.char_span(span.start, span.end, label=span.label) for span in spans]
+            kept = [(span, each.score) for span, each in zip(candidates, spans, strict=True) if span is not None]
+            doc.spans[SPANS_KEY] = [span for span, _ in kept]
+            doc.spans[SPANS_KEY].attrs["scores"] = [score for _, score in kept]
+        yield doc
+
+
+def _books(found: Aggregation, method: Method, sources: Sequence[Path]) -> dict[str, Any]:
+    names = [teacher.name for teacher in found.teachers]
+    return {
+        "aggregation": method,
+        **found.counts,
+        "statuses": dict(Counter(annotation.status for annotation in found.annotations).most_common()),
+        "labels": dict(found.labels),
+        "agreement": None if found.agreement is None else found.agreement.to_dict(names),
+        "teachers": [
+            {**asdict(teacher), **describe_file(path)} for teacher, path in zip(found.teachers, sources, strict=True)
+        ],
+    }

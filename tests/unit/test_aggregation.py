@@ -1,0 +1,335 @@
+"""Several teachers made one: votes, absences, gold, Dawid and Skene, boundaries, files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from sklearn.metrics import cohen_kappa_score
+
+from spacy_distill.curation.aggregation import Aggregation, aggregate
+from spacy_distill.curation.aggregation_files import aggregate_files
+from spacy_distill.curation.aggregation_votes import NO_VOTE, dawid_skene, shares
+from spacy_distill.curation.agreement import cohens_kappa, fleiss_kappa
+from spacy_distill.docs import annotate_doc, annotations_of, make_doc, read_docs, write_docs
+from spacy_distill.errors import ConfigError, InputError
+from spacy_distill.types import Annotation, Span, Text
+
+LABELS = ("tea", "milk", "rum")
+TEXT = "Ada Lovelace met Mr Babbage in the old New York Library today."
+
+
+def say(number: int, *labels: str, exclusive: bool = True, gold: bool = False) -> Annotation:
+    """ "" or a status in the place of labels is a failure."""
+    made = Annotation(f"r{number}", f"text {number}", "textcat", LABELS, "ok", exclusive=exclusive, gold=gold)
+    if labels and labels[0] in ("abstain", "unparsed", "error"):
+        return replace(made, status=labels[0])
+    return replace(made, cats={label: float(label in labels) for label in LABELS})
+
+
+def find(*quotes: tuple[str, str], missing: tuple[str, ...] = (), text: str = TEXT) -> Annotation:
+    spans = [Span(text.index(quote), text.index(quote) + len(quote), label) for quote, label in quotes]
+    unknown = [Span(text.index(quote), text.index(quote) + len(quote), "") for quote in missing]
+    return Annotation("r0", text, "ner", ("PER", "LOC", "ORG"), "ok", ents=tuple(spans), missing=tuple(unknown))
+
+
+def one(*said: Annotation, **settings: object) -> Annotation:
+    """The result on the only text."""
+    found = aggregate({f"t{number}": [record] for number, record in enumerate(said)}, **settings)  # type: ignore[arg-type]
+    (result,) = found.annotations
+    return result
+
+
+def quotes(result: Annotation) -> list[tuple[str, str, float]]:
+    return [(TEXT[s.start : s.end], s.label, round(s.score or 0.0, 3)) for s in result.ents or ()]
+
+
+def unknown(result: Annotation) -> list[str]:
+    return [TEXT[span.start : span.end] for span in result.missing]
+
+
+def test_shares_of_the_votes_are_soft_labels() -> None:
+    result = one(say(0, "tea"), say(0, "milk"), say(0, "tea"), say(0, "tea"))
+    assert result.cats == {"tea": 0.75, "milk": 0.25, "rum": 0.0}
+    assert (result.status, result.label, result.confidence, result.confidence_kind) == ("ok", "tea", 0.75, "votes")
+    assert [source["said"] for source in result.provenance["sources"]] == [["tea"], ["milk"], ["tea"], ["tea"]]
+
+
+@pytest.mark.parametrize("method", ["majority", "weighted", "dawid-skene"])
+@pytest.mark.parametrize("failed", ["abstain", "unparsed", "error"])
+def test_a_failure_is_no_vote(failed: str, method: str) -> None:
+    others = [[say(number, "tea") for number in range(4)] for _ in range(3)]
+    found = aggregate({"a": others[0], "b": others[1], "c": [say(number, failed) for number in range(4)]}, method)  # type: ignore[arg-type]
+    assert all(result.label == "tea" and (result.confidence or 0) > 0.9 for result in found.annotations)
+    assert (found.teachers[2].votes, found.teachers[2].statuses) == (0, {failed: 4})
+    assert found.teachers[2].overruled == 0
+
+
+def test_where_all_fail_the_text_is_kept_with_the_status_of_most() -> None:
+    result = one(say(0, "unparsed"), say(0, "abstain"), say(0, "abstain"))
+    assert (result.status, result.cats, result.confidence) == ("abstain", None, None)
+
+
+def test_several_classes_are_each_voted_on() -> None:
+    said = [("tea", "milk"), ("tea",), (), ("abstain",)]
+    result = one(*(say(0, *labels, exclusive=False) for labels in said))
+    assert result.cats == pytest.approx({"tea": 2 / 3, "milk": 1 / 3, "rum": 0.0})
+    assert result.positive() == ("tea",)
+    assert result.confidence == pytest.approx(2 / 3)
+
+
+def test_weights_decide() -> None:
+    said = say(0, "tea"), say(0, "milk"), say(0, "milk")
+    result = one(*said, method="weighted", weights=[3.0, 1.0, 1.0])
+    assert result.cats == pytest.approx({"tea": 0.6, "milk": 0.4, "rum": 0.0})
+    assert one(*said).label == "milk"
+
+
+def test_what_people_checked_is_not_outvoted() -> None:
+    for method in ("majority", "weighted", "dawid-skene"):
+        result = one(say(0, "tea"), say(0, "tea"), say(0, "milk", gold=True), method=method)
+        assert (result.label, result.confidence, result.gold) == ("milk", 1.0, True)
+    contested = one(say(0, "tea", gold=True), say(0, "milk", gold=True))
+    assert (contested.confidence, contested.gold) == (0.5, False)
+
+
+def crowd(seed: int, accuracies: list[float], count: int = 600) -> tuple[list[int], dict[str, list[Annotation]]]:
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(3, size=count, p=[0.6, 0.3, 0.1])
+    sources = {}
+    for number, accuracy in enumerate(accuracies):
+        wrong = (truth + rng.integers(1, 3, size=count)) % 3
+        said = np.where(rng.random(count) < accuracy, truth, wrong)
+        sources[f"t{number}"] = [say(i, LABELS[label]) for i, label in enumerate(said)]
+    return truth.tolist(), sources
+
+
+def accuracy(found: Aggregation, truth: list[int]) -> float:
+    return float(np.mean([r.label == LABELS[t] for r, t in zip(found.annotations, truth, strict=True)]))
+
+
+def test_the_model_finds_out_who_is_good() -> None:
+    given = [0.95, 0.6, 0.5, 0.45, 0.45]
+    truth, sources = crowd(0, given)
+    majority, weighted = aggregate(sources), aggregate(sources, "weighted")
+    model = aggregate(sources, "dawid-skene")
+    assert accuracy(majority, truth) < accuracy(weighted, truth) < accuracy(model, truth)
+    assert accuracy(model, truth) > 0.93
+    assert [teacher.accuracy for teacher in model.teachers] == pytest.approx(given, abs=0.06)
+    changed = sum(
+        list((before.cats or {}).values()).count(before.confidence) == 1 and before.label != after.label
+        for before, after in zip(majority.annotations, model.annotations, strict=True)
+    )
+    assert model.counts["against_majority"] == changed > 0
+    sure = [result.confidence for result in model.annotations]
+    assert np.mean(sure) == pytest.approx(accuracy(model, truth), abs=0.03)
+
+
+def test_the_model_by_hand() -> None:
+    """The probabilities are a fixed point of Bayes' rule with the matrices that they imply, counted the slow way."""
+    votes = np.random.default_rng(1).integers(-1, 2, size=(60, 4))
+    truth = dawid_skene(votes, 2).probabilities
+    assert not truth[(votes == NO_VOTE).all(1)].any()
+    prior = (truth.sum(0) + 0.5) / (truth.sum() + 1.0)
+    for row, expected in zip(votes, truth, strict=True):
+        scores = prior.copy()
+        for teacher, label in enumerate(row):
+            if label != NO_VOTE:
+                counts = np.array([[truth[votes[:, teacher] == said, t].sum() for said in (0, 1)] for t in (0, 1)])
+                right = (np.trace(counts) + 1.0) / (counts.sum() + 2.0)
+                counts += np.array([[right, 1 - right], [1 - right, right]])
+                scores *= counts[:, label] / counts.sum(1)
+        if (row != NO_VOTE).any():
+            assert scores / scores.sum() == pytest.approx(expected, abs=0.01)
+
+
+def test_a_table_without_rows() -> None:
+    empty = np.empty((0, 3), dtype=np.int64)
+    assert shares(empty, 2, np.ones(3)).shape == dawid_skene(empty, 2).probabilities.shape == (0, 2)
+
+
+def test_kappa_as_published() -> None:
+    """The ten subjects and fourteen raters of the example in Wikipedia's "Fleiss' kappa": 0.210."""
+    counts = [(0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1)]
+    counts += [(7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7)]
+    votes = np.array([[label for label, count in enumerate(row) for _ in range(count)] for row in counts])
+    assert fleiss_kappa(votes, 5) == pytest.approx(0.210, abs=5e-4)
+    padded = np.concatenate([votes, np.full_like(votes, NO_VOTE)], axis=1)
+    assert fleiss_kappa(padded, 5) == pytest.approx(0.210, abs=5e-4)
+
+
+def test_kappa_where_there_is_nothing_to_compare() -> None:
+    same = np.zeros((5, 2), dtype=np.int64)
+    apart = np.array([[0, NO_VOTE], [NO_VOTE, 1]])
+    assert [cohens_kappa(same), cohens_kappa(apart), fleiss_kappa(same, 2), fleiss_kappa(apart, 2)] == [None] * 4
+
+
+def test_agreement_leaves_absent_votes_out() -> None:
+    a = [say(i, label) for i, label in enumerate(["tea", "milk", "tea", "rum", "abstain", "tea"])]
+    b = [say(i, label) for i, label in enumerate(["tea", "milk", "milk", "rum", "tea", "error"])]
+    found = aggregate({"a": a, "b": b})
+    assert found.agreement is not None
+    assert found.agreement.pairs[0, 1] == pytest.approx(cohen_kappa_score([0, 1, 0, 2], [0, 1, 1, 2]))
+    assert found.agreement.labels["rum"] == 1.0
+    assert found.counts["unanimous"] == 3
+    assert (found.counts["disputed"], found.counts["one_vote"], found.counts["even"]) == (1, 2, 1)
+
+
+def test_texts_that_not_all_have_are_counted() -> None:
+    found = aggregate({"a": [say(0, "tea"), say(1, "tea")], "b": [say(1, "milk"), say(2, "rum"), say(3, "error")]})
+    assert [result.id for result in found.annotations] == ["r0", "r1", "r2", "r3"]
+    assert [teacher.absent for teacher in found.teachers] == [2, 1]
+    counts = found.counts
+    assert (counts["texts"], counts["in_all_sources"], counts["without_a_vote"]) == (4, 1, 1)
+    assert counts["texts"] == sum(counts[name] for name in ("unanimous", "disputed", "one_vote", "without_a_vote"))
+
+
+# Entities
+
+
+def test_a_vote_for_each_span() -> None:
+    result = one(
+        find(("Ada Lovelace", "PER"), ("Babbage", "PER")),
+        find(("Ada Lovelace", "PER"), ("New York Library", "LOC")),
+        find(("Ada Lovelace", "PER"), ("Babbage", "PER")),
+    )
+    assert quotes(result) == [("Ada Lovelace", "PER", 1.0), ("Babbage", "PER", 0.667)]
+    assert unknown(result) == ["New York Library"]
+    assert result.confidence == pytest.approx(2 / 3)
+
+
+def test_the_boundary_with_most_votes_wins_and_the_others_support_it() -> None:
+    result = one(find(("Mr Babbage", "PER")), find(("Babbage", "PER")), find(("Babbage", "PER")), find())
+    assert quotes(result) == [("Babbage", "PER", 0.75)]
+    assert not result.missing
+    assert quotes(one(find(("Mr Babbage", "PER")), find(("Babbage", "PER")))) == [("Mr Babbage", "PER", 1.0)]
+    weighted = one(
+        *(find((quote, "PER")) for quote in ("Mr Babbage", "Babbage", "Babbage")), method="weighted", weights=[5, 1, 1]
+    )
+    assert quotes(weighted) == [("Mr Babbage", "PER", 1.0)]
+
+
+def test_one_span_of_one_and_two_of_another() -> None:
+    apart = find(("New York", "LOC"), ("Library", "LOC"))
+    result = one(find(("New York Library", "LOC")), apart, apart)
+    assert quotes(result) == [("New York", "LOC", 1.0), ("Library", "LOC", 1.0)]
+
+
+def test_labels_that_contradict_each_other() -> None:
+    org, loc = find(("New York Library", "ORG")), find(("New York Library", "LOC"))
+    even = one(org, loc)
+    assert (quotes(even), unknown(even)) == ([], ["New York Library"])
+    assert quotes(one(org, loc, org)) == [("New York Library", "ORG", 0.667)]
+    wider = one(find(("old New York Library", "ORG")), find(("old New York Library", "ORG")), loc)
+    assert quotes(wider) == [("old New York Library", "ORG", 0.667)]
+
+
+def test_a_teacher_that_did_not_read_a_stretch_has_no_vote_on_it() -> None:
+    unread = find(("Ada Lovelace", "PER"), missing=("New York Library today",))
+    result = one(find(("New York Library", "LOC")), find(("New York Library", "LOC")), unread)
+    assert quotes(result)[-1] == ("New York Library", "LOC", 1.0)
+    assert unknown(result) == ["Ada Lovelace"]
+    nobody = one(find(missing=("York Library today",)), find(missing=("New York Library",)))
+    assert unknown(nobody) == ["York Library"]
+
+
+def test_entities_by_the_model() -> None:
+    """Three good teachers, and three that invent: the inventions are told apart, though half of all agree on some."""
+    rng = np.random.default_rng(0)
+    words = [f"{letter}word" for letter in "abcdefghijkl"]
+    text = " ".join(words)
+    true = {number: rng.choice(12, size=3, replace=False) for number in range(150)}
+    sources: dict[str, list[Annotation]] = {}
+    for teacher in range(6):
+        records = []
+        for number, right in true.items():
+            keep, invent = (0.95, 0.02) if teacher < 3 else (0.55, 0.35)
+            named = [w for w in range(12) if rng.random() < (keep if w in right else invent)]
+            record = find(*((words[w], "PER") for w in named), text=text)
+            records.append(replace(record, id=f"r{number}"))
+        sources[f"t{teacher}"] = records
+
+    def f1(found: Aggregation) -> float:
+        said = {(r.id, s.start) for r in found.annotations for s in r.ents or ()}
+        gold = {(f"r{n}", text.index(words[w])) for n, right in true.items() for w in right}
+        return 2 * len(said & gold) / (len(said) + len(gold))
+
+    majority, model = aggregate(sources), aggregate(sources, "dawid-skene")
+    assert f1(majority) < f1(model)
+    assert f1(model) > 0.95
+    assert majority.agreement is not None
+    assert majority.agreement.measure == "span_f1"
+    with_others = [teacher.agreement or 0.0 for teacher in majority.teachers]
+    assert min(with_others[:3]) > max(with_others[3:])
+
+
+# What does not fit together
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ([say(0, "tea"), say(0, "milk")], "b: the id 'r0' occurs twice"),
+        ([replace(say(0, "tea"), text="other")], "Record r0 has one text in a and another in b"),
+        ([replace(say(0, "tea"), labels=("tea", "Milk", "rum"))], r"b, record r0: other labels.*'Milk', 'milk'"),
+        ([say(0, "tea", exclusive=False)], "b, record r0: annotated for another task"),
+        ([say(7, "tea")], "No two of a, b have an id in common"),
+    ],
+)
+def test_sources_that_do_not_fit(second: list[Annotation], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        aggregate({"a": [say(0, "tea")], "b": second})
+
+
+@pytest.mark.parametrize(
+    ("count", "settings", "message"),
+    [
+        (1, {}, "majority needs 2 sources or more, found 1"),
+        (2, {"method": "dawid-skene"}, "cannot tell two teachers apart"),
+        (2, {"weights": [1, 2]}, 'the method is "majority"'),
+        (2, {"method": "weighted", "weights": [1]}, "1 weights for 2 sources"),
+        (2, {"method": "weighted", "weights": [1, float("nan")]}, "numbers above 0"),
+    ],
+)
+def test_settings_that_cannot_work(count: int, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        one(*[say(0, "tea")] * count, **settings)
+
+
+# Files
+
+
+def save(path: Path, *records: Annotation) -> Path:
+    nlp = spacy.blank("en")
+    write_docs(path, (annotate_doc(make_doc(nlp, Text(r.id, r.text, r.group)), r) for r in records))
+    return path
+
+
+def test_files(tmp_path: Path) -> None:
+    texts = [
+        find(("Ada Lovelace", "PER"), ("New York", "LOC")),
+        find(("Ada Lovelace", "PER")),
+        find(("Ada Lovelace", "PER"), ("Babbage", "PER")),
+    ]
+    paths = [save(tmp_path / f"t{n}.spacy", replace(r, group="g")) for n, r in enumerate(texts)]
+    output = tmp_path / "all.spacy"
+    found = aggregate_files(paths, output)
+    (doc,) = read_docs(output, spacy.blank("en").vocab)
+    (back,) = annotations_of(doc)
+    assert (back.ents, back.group, back.confidence) == (found.annotations[0].ents, "g", pytest.approx(2 / 3))
+    assert [TEXT[s.start : s.end] for s in back.missing] == ["Babbage", "New York"]
+    scores = dict(zip(map(str, doc.spans["teacher"]), doc.spans["teacher"].attrs["scores"], strict=True))
+    assert scores == pytest.approx({"Ada Lovelace": 1.0, "Babbage": 1 / 3, "New York": 1 / 3})
+    assert [source["source"] for source in back.provenance["sources"]] == ["t0", "t1", "t2"]
+    books = json.loads(output.with_suffix(".json").read_text(encoding="utf8"))
+    assert (books["aggregation"], books["texts"], books["labels"]) == ("majority", 1, {"PER": 1, "LOC": 0, "ORG": 0})
+    assert len({teacher["sha256"] for teacher in books["teachers"]}) == 3
+    aggregate_files(paths, output)  # its own result may be written again
+    with pytest.raises(InputError, match="no aggregation wrote it"):
+        aggregate_files(paths[:2], paths[2])
+    with pytest.raises(InputError, match="given twice"):
+        aggregate_files([paths[0], paths[0]], output)
