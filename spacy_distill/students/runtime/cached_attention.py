@@ -233,8 +233,10 @@ class Network:
     def predict(self, docs: Sequence[Doc]) -> Any:
         """RETURNS (Floats2d): What spaCy's layers would say of the texts, `(N, classes)`."""
         lengths = np.array([len(doc) for doc in docs], dtype=np.int32)
-        tokens = self._encode(docs, lengths) if lengths.any() else np.zeros((0, self._convolutions[0].width), "f")
-        pooled = self._attend(tokens, lengths)
+        if lengths.any():
+            pooled = self._attend(self._encode(docs, lengths), lengths)
+        else:
+            pooled = np.zeros((len(docs), self._convolutions[0].width), dtype=np.float32)
         return self._output.predict(self._pooled.predict(pooled))
 
     def _encode(self, docs: Sequence[Doc], lengths: NDArray[np.int32]) -> Floats:
