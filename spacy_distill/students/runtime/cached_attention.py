@@ -10,6 +10,7 @@ This file is copied into released wheels: it imports spaCy, thinc and NumPy only
 many threads as OMP_NUM_THREADS allows.
 """
 
+import copy
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -29,7 +30,8 @@ Features = NDArray[np.uint64]
 
 STOCK = "spacy.TextCatParametricAttention.v1"
 MAX_WORDS = 16384
-"""Words kept, 2.6 KB each at width 64. The batch that would bring more starts the cache anew."""
+"""Words kept, 2.6 KB each at width 64. The batch that would bring more starts the cache anew, with place for its own
+words at least."""
 
 _BLOCK = 256
 """Tokens computed at a time, so that they stay in the processor's second-level cache."""
@@ -150,36 +152,32 @@ class Convolution:
 
 
 class Words:
-    """What is known of each word: its row in tables that only grow, so that a reader may keep them.
+    """What is known of each word: its row in the tables. Rows are added and never changed, so a reader may keep them.
 
     Row 0 stands for the places outside a text: its vector is zero, as in spaCy's padding.
+
+    size (int): How many words there is place for. The system gives memory to the rows that are written.
     """
 
-    def __init__(self, convolution: Convolution) -> None:
+    def __init__(self, convolution: Convolution, size: int) -> None:
         self.rows: Dict[int, int] = {}
-        self.count = 1
-        self.vectors = np.zeros((1024, convolution.width), dtype=np.float32)
-        size = convolution.pieces * convolution.width
-        self.before, self.here, self.after = (np.zeros((1024, size), dtype=np.float32) for _ in range(3))
+        self.size = size
+        self.vectors = np.zeros((size + 1, convolution.width), dtype=np.float32)
+        products = (size + 1, convolution.pieces * convolution.width)
+        self.before, self.here, self.after = (np.zeros(products, dtype=np.float32) for _ in range(3))
         self.here[0] = convolution.bias
         self._convolution = convolution
 
     def add(self, keys: List[int], vectors: Floats) -> None:
         """Add words that are not there yet, with their embeddings `(N, width)`."""
-        end = self.count + len(keys)
-        if end > len(self.vectors):
-            more = max(end, 2 * self.count) - len(self.vectors)
-            self.vectors, self.before, self.here, self.after = (
-                np.concatenate([table, np.zeros((more, table.shape[1]), dtype=np.float32)])
-                for table in (self.vectors, self.before, self.here, self.after)
-            )
-        self.vectors[self.count : end] = vectors
+        start = len(self.rows) + 1
+        end = start + len(keys)
+        self.vectors[start:end] = vectors
         weights = np.split(self._convolution.weights, 3)
         for table, part in zip((self.before, self.here, self.after), weights, strict=True):
-            np.dot(vectors, part, out=table[self.count : end])
-        self.here[self.count : end] += self._convolution.bias
-        self.rows.update(zip(keys, range(self.count, end), strict=True))
-        self.count = end
+            np.dot(vectors, part, out=table[start:end])
+        self.here[start:end] += self._convolution.bias
+        self.rows.update(zip(keys, range(start, end), strict=True))
 
 
 class Network:
@@ -189,7 +187,7 @@ class Network:
         body, self._output = model.layers
         self._pooled = body.layers[1]
         tok2vec, attention = body.get_ref("tok2vec"), body.get_ref("attention_layer")
-        self._embed, key_transform = tok2vec.get_ref("embed"), attention.get_ref("key_transform")
+        key_transform = attention.get_ref("key_transform")
         self._weights = [
             (node, name, node.get_param(name))
             for part in (tok2vec, attention)
@@ -203,18 +201,22 @@ class Network:
         self._last_norm = norms[-1]
         self._query, self._key_bias = _array(attention, "Q"), _array(key_transform, "b")
         self._key_weights = np.ascontiguousarray(_array(key_transform, "W").T)
-        embedders = {node.name: node for node in self._embed.walk()}
-        columns: List[Any] = list(embedders["extract_features"].attrs["columns"])
+        self._embed = copy.deepcopy(tok2vec.get_ref("embed"))
+        columns: List[Any] = []
         self._vectors = None
-        if "static_vectors" in embedders:
-            self._vectors = (vocab.vectors, getattr(vocab.vectors, "data", None))
+        for node in self._embed.walk():
+            node.ops = NumpyOps(use_blis=False)  # NumPy's matrix products, here too
+            columns += node.attrs.get("columns", ())
+            if node.name == "static_vectors":
+                self._vectors = (vocab.vectors, getattr(vocab.vectors, "data", None))
+        if self._vectors is not None:
             columns.append(getattr(vocab.vectors, "attr", "ORTH"))
         self._columns = columns
         random = np.random.default_rng(0)
         self._mix = random.integers(2**62, 2**63, size=len(columns), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
         self._ops: Any = model.ops
         self._lock = threading.Lock()
-        self._words = Words(self._convolutions[0])
+        self._words = Words(self._convolutions[0], MAX_WORDS)
 
     def is_current(self, vocab: Vocab) -> bool:
         """RETURNS (bool): Whether the model still has the weights, and the vocabulary the vectors, of this network.
@@ -276,12 +278,11 @@ class Network:
         features = np.concatenate([doc.to_array(self._columns).reshape(len(doc), len(self._columns)) for doc in docs])
         keys = (features @ self._mix).tolist()
         with self._lock:
-            known = self._words.rows
-            new = {key: place for place, key in enumerate(keys) if key not in known}
-            if len(known) + len(new) > MAX_WORDS and known:
-                self._words = Words(self._convolutions[0])
-                new = {key: place for place, key in enumerate(keys)}
             words = self._words
+            new = {key: place for place, key in enumerate(keys) if key not in words.rows}
+            if len(words.rows) + len(new) > words.size:
+                new = {key: place for place, key in enumerate(keys)}
+                words = self._words = Words(self._convolutions[0], max(len(new), MAX_WORDS))
             if new:
                 lexemes = Lexemes(docs[0].vocab, features[list(new.values())])
                 words.add(list(new), self._embed.predict([lexemes])[0])
