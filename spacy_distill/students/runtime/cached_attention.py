@@ -12,6 +12,7 @@ many threads as OMP_NUM_THREADS allows.
 
 import copy
 import threading
+from itertools import repeat
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -50,8 +51,10 @@ def make_cached_attention(
     """
     nodes = list(tok2vec.walk())
     parts = {node.name for node in nodes if node.param_names or node.attrs.keys() & {"columns", "window_size"}}
-    windows = {node.attrs["window_size"] for node in nodes if node.name == "expand_window"}
-    if not tok2vec.has_ref("encode") or "extract_features" not in parts or parts - _PARTS or windows != {1}:
+    windows = [node.attrs["window_size"] for node in nodes if node.name == "expand_window"]
+    encode = tok2vec.maybe_get_ref("encode")
+    padded = encode is not None and encode.attrs.get("pad") == len(windows)
+    if not padded or "extract_features" not in parts or parts - _PARTS or set(windows) != {1}:
         raise ValueError(
             "spacy_distill.CachedAttention.v1 takes spacy.Tok2Vec.v2 with spacy.MultiHashEmbed.v2 and"
             f" spacy.MaxoutWindowEncoder.v2, window_size = 1, but got {tok2vec.name}. {STOCK} takes any tok2vec."
@@ -279,14 +282,18 @@ class Network:
         keys = (features @ self._mix).tolist()
         with self._lock:
             words = self._words
-            new = {key: place for place, key in enumerate(keys) if key not in words.rows}
-            if len(words.rows) + len(new) > words.size:
-                new = {key: place for place, key in enumerate(keys)}
-                words = self._words = Words(self._convolutions[0], max(len(new), MAX_WORDS))
-            if new:
+            found = np.fromiter(map(words.rows.get, keys, repeat(-1)), dtype=np.intp, count=len(keys))
+            missing = np.flatnonzero(found < 0)
+            if len(missing):
+                new = {keys[place]: place for place in missing}
+                if len(words.rows) + len(new) > words.size:
+                    missing = np.arange(len(keys))
+                    new = dict(zip(keys, missing, strict=True))
+                    words = self._words = Words(self._convolutions[0], max(len(new), MAX_WORDS))
                 lexemes = Lexemes(docs[0].vocab, features[list(new.values())])
                 words.add(list(new), self._embed.predict([lexemes])[0])
-            return np.fromiter(map(words.rows.__getitem__, keys), dtype=np.intp, count=len(keys)), words
+                found[missing] = [words.rows[keys[place]] for place in missing]
+        return found, words
 
     def _attend(self, tokens: Floats, lengths: NDArray[np.int32]) -> Floats:
         """RETURNS (NDArray[float]): The sum of each text's tokens, weighted by their attention, `(N, width)`."""
