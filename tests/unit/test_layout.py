@@ -79,6 +79,18 @@ def test_what_spacy_loads_at_every_start_stays_light(module: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_what_a_wheel_carries_needs_spacy_alone() -> None:
+    modules = set()
+    files = (PACKAGE / "students" / "runtime").glob("[!_]*.py")
+    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf8")))):
+        if isinstance(node, ast.Import):
+            modules |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "an import from this package"
+            modules.add((node.module or "").split(".")[0])
+    assert modules - sys.stdlib_module_names <= {"spacy", "numpy", "thinc", "srsly"}
+
+
 def test_every_entry_point_exists() -> None:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf8")
