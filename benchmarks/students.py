@@ -1,6 +1,6 @@
 """Students and their peers side by side: one row for each system, data set, kind of labels and size.
 
-    python -m benchmarks.students --results RESULTS [--data emotion,banking77] [--labels gold,llm] [--sizes 500,1000,5000]
+    python -m benchmarks.students --results RESULTS [--data emotion,banking77] [--labels gold,llm] [--sizes 500,5000]
         [--seeds 3] [--systems tiny,accurate,tfidf_lr] [--minutes 40] [--quick]
 
 All learn from the same texts (a seed draws them) and answer the same test texts, in a process of their own with one
@@ -112,11 +112,11 @@ def _grid(args: argparse.Namespace, wanted: list[str]) -> Iterator[dict[str, Any
     for seed in range(args.seeds):
         for system in sorted(wanted, key=lambda name: EXPECTED_S.get(name, 100)):
             for name, kind, size in cells:
-                yield {"system": system, "data": name, "labels": kind, "size": size, "seed": seed, "quick": args.quick}
+                yield {"system": system, "data": name, "labels": kind, "size": size, "seed": seed}
 
 
 def _key(spec: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(spec[name] for name in ("system", "data", "labels", "size", "seed", "quick"))
+    return tuple(spec[name] for name in ("system", "data", "labels", "size", "seed"))
 
 
 def _read(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -146,12 +146,13 @@ def _measure(spec: dict[str, Any], results: Path) -> dict[str, Any]:
     data = load(spec["data"], spec["labels"])
     assert data is not None
     with tempfile.TemporaryDirectory() as folder:
-        more: dict[str, Any] = {"folder": f"{folder}/model", "cache": str(results), "encoder": str(encoder)}
-        if spec["quick"]:
-            more["test_texts"] = 1000
-            data = Data(data.pool, data.test[:1000], data.labels)
-        fitted = _process("fit", {**spec, **more})
-        ran = _process("run", {**spec, **more}) if "failed" not in fitted else {}
+        sample = [(row.text, row.label, row.soft) for row in data.sample(spec["size"], spec["seed"])]
+        given = {"labels": data.labels, "train": sample, "test": [row.text for row in data.test]}
+        more = {"input": f"{folder}/input.json", "folder": f"{folder}/model"}
+        Path(more["input"]).write_text(json.dumps(given), encoding="utf8")
+        more.update(system=spec["system"], cache=str(results), encoder=str(encoder))
+        fitted = _process("fit", {**more, "seed": spec["seed"]})
+        ran = _process("run", {**more, "seed": spec["seed"]}) if "failed" not in fitted else {}
     if "failed" in fitted or "failed" in ran:
         return {**spec, "failed": fitted.get("failed") or ran["failed"]}
     answers = ran.pop("answers")
@@ -185,7 +186,10 @@ def _process(what: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 def _score(data: Data, answers: list[str]) -> dict[str, float]:
     gold, found = (
-        [_annotation(i, row.text, label, data.labels) for i, (row, label) in enumerate(zip(data.test, told, strict=True))]
+        [
+            _annotation(i, row.text, label, data.labels)
+            for i, (row, label) in enumerate(zip(data.test, told, strict=True))
+        ]
         for told in ([row.gold for row in data.test], answers)
     )
     figures = scores(tally(gold, found, data.labels).counts.sum(0))
@@ -209,7 +213,13 @@ def _teacher(name: str, kind: str) -> dict[str, Any] | None:
 
 def _annotation(number: int, text: str, label: str, labels: tuple[str, ...]) -> Annotation:
     return Annotation(
-        id=str(number), text=text, task="textcat", labels=labels, status="ok", exclusive=True, cats={label: 1.0} if label else {}
+        id=str(number),
+        text=text,
+        task="textcat",
+        labels=labels,
+        status="ok",
+        exclusive=True,
+        cats={label: 1.0} if label else {},
     )
 
 

@@ -1,7 +1,7 @@
 """The texts that students and peers learn from and are measured on: the same ones for all of them.
 
-Labels of three kinds. `gold`: people's. `llm`: a real language model's, gold only for the test. `simulated`: a teacher of
-.80 accuracy on emotion, with known, calibrated probabilities.
+Labels of three kinds. `gold`: people's. `llm`: a real language model's, gold only for the test. `simulated`: a teacher
+of .80 accuracy on emotion, with known, calibrated probabilities.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Data:
         return rows[:size]
 
 
+@lru_cache
 def load(name: str, kind: str) -> Data | None:
     """RETURNS (Optional[Data]): The data set with these labels; None if it has none of that kind."""
     reader = _READERS.get((name, kind))

@@ -352,3 +352,8 @@ PEERS: dict[str, type[System]] = {
     "minilm_lr": MiniLmLr,
     "setfit": SetFit,
 }
+
+
+def needs_torch(name: str) -> bool:
+    """RETURNS (bool): Whether a system, a peer or one of ours, predicts with torch; without importing it."""
+    return PEERS[name].torch if name in PEERS else name in ("encoder", "transformer")

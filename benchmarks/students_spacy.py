@@ -1,7 +1,8 @@
 """spaCy's stock text classifiers and ours as systems of `benchmarks.students`, trained with `spacy train`'s own loop.
 
 All hold out 15 % of the labelled texts for dev, as `spacy-distill corpus` splits them. Stock ones have the settings
-that `spacy init config` writes; ours are the configs in `configs/`, packaged without training's leftovers as `release` does.
+that `spacy init config` writes; ours are the configs in `configs/`, packaged without training's leftovers as `release`
+does. What only training needs is imported there, so that memory is that of a process that predicts.
 """
 
 from __future__ import annotations
@@ -16,21 +17,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import spacy
-from spacy.cli.init_config import init_config
 from spacy.language import Language
 from spacy.pipeline.textcat import single_label_bow_config, single_label_default_config
-from spacy.training.initialize import init_nlp
-from spacy.training.loop import train
 from spacy.util import load_config
 from thinc.api import Config
 
-from spacy_distill.corpus.build import LABELS, build
-from spacy_distill.docs import doc_of
-from spacy_distill.release.freeze import freeze
-from spacy_distill.types import Annotation
-
 from . import ROOT
-from .students_peers import System
+from .students_peers import System, needs_torch
 
 DEV_SHARE = 0.15
 CAP_S = 120.0
@@ -79,6 +72,12 @@ class SpacySystem(System):
         self.best = Path(self.folder.name) / "trained" / "model-best"
 
     def fit(self, texts: Sequence[str], targets: Sequence[Any]) -> None:
+        from spacy.training.initialize import init_nlp
+        from spacy.training.loop import train
+
+        from spacy_distill.corpus.build import LABELS, build
+        from spacy_distill.docs import doc_of
+
         blank = spacy.blank("en")
         records = [self._record(*item) for item in zip(range(len(texts)), texts, targets, strict=True)]
         corpus = build([doc_of(blank, record)[0] for record in records], records, dev_share=DEV_SHARE, seed=self.seed)
@@ -97,7 +96,9 @@ class SpacySystem(System):
         found = self.predict([doc.text for doc in corpus.dev])
         self.dev = sum(map(str.__eq__, gold, found)) / len(gold)
 
-    def _record(self, number: int, text: str, target: Any) -> Annotation:
+    def _record(self, number: int, text: str, target: Any) -> Any:
+        from spacy_distill.types import Annotation
+
         probabilities = target if isinstance(target, dict) else {target: 1.0}
         return Annotation(
             id=str(number),
@@ -135,6 +136,8 @@ class Stock(SpacySystem):
     model: ClassVar[str]
 
     def config(self) -> Config:
+        from spacy.cli.init_config import init_config
+
         config = init_config(lang="en", pipeline=["textcat"], optimize="efficiency")
         config["components"]["textcat"]["model"] = Config().from_str(self.model)["model"]
         config["training"].update(max_steps=STEPS, patience=PATIENCE)
@@ -169,13 +172,15 @@ class Ours(SpacySystem):
         return load_config(self.path)
 
     def save(self, folder: Path) -> None:
+        from spacy_distill.release.freeze import freeze
+
         freeze(self.best, folder / "model")
 
 
 STOCK: dict[str, type[System]] = {"spacy_bow": Bow, "spacy_ensemble": Ensemble, "spacy_attention": Attention}
 OURS: dict[str, type[System]] = {
     path.stem.removeprefix("textcat_"): type(
-        path.stem, (Ours,), {"path": path, "torch": "encoder" in path.stem or "transformer" in path.stem}
+        path.stem, (Ours,), {"path": path, "torch": needs_torch(path.stem.removeprefix("textcat_"))}
     )
     for path in sorted((ROOT / "configs").glob("textcat_*.cfg"))
     if "multilabel" not in path.stem

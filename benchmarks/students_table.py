@@ -68,7 +68,8 @@ def summary(rows: Sequence[dict[str, Any]], peers: Sequence[str]) -> dict[str, A
             cells.append(
                 {"data": data, "labels": labels, "size": size, "best_peer": best["system"], "difference": difference}
             )
-    everywhere = [name for name in dict.fromkeys(row["system"] for row in rows) if all(name in s for s in by_cell.values())]  # fmt: skip
+    names = dict.fromkeys(row["system"] for row in rows)
+    everywhere = [name for name in names if all(name in systems for systems in by_cell.values())]
     means = {name: round(statistics.mean(s[name]["accuracy"] for s in by_cell.values()), 4) for name in everywhere}
     return {
         "cells": cells,
