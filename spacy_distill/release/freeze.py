@@ -24,13 +24,15 @@ from thinc.api import Config
 from ..errors import ConfigError
 from ..evaluation.run import load
 from ..students.soft_textcat import STOCK_FACTORY
+from ..students.tiny import RUNTIME_FACTORY
 
 NOT_STOCK = ("spacy_distill", "spacy_llm")
 CARRIED = "spacy_distill.students.runtime."
 """Modules that go along with a pipeline that needs them. They import spaCy and what it brings, nothing else, and their
 components need no list of words."""
 _STOCK = ("spacy", "spacy_legacy", "thinc")
-_TRAINING_ONLY = ("balance",)  # settings of our factories that spaCy's do not have
+_SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY}
+_TRAINING_ONLY = ("balance",)  # settings of the factories we train that those we ship do not have
 _WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec"}  # components that need no list of words
 _ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
 _META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")
@@ -70,14 +72,14 @@ def freeze(source: Path, target: Path) -> Language:
 
 
 def stock_config(nlp: Language) -> Config:
-    """RETURNS (Config): The sections `nlp` and `components`, with our factories turned into spaCy's. For all that
-    concerns training spaCy fills in its own defaults."""
+    """RETURNS (Config): The sections `nlp` and `components`, with the factories we train turned into those that ship,
+    spaCy's own where it has one. For all that concerns training spaCy fills in its own defaults."""
     full = nlp.config.interpolate()
     components = {}
     for name, settings in full["components"].items():
         components[name] = dict(settings)
-        if settings["factory"] in STOCK_FACTORY:
-            components[name]["factory"] = STOCK_FACTORY[settings["factory"]]
+        if settings["factory"] in _SHIPPED_AS:
+            components[name]["factory"] = _SHIPPED_AS[settings["factory"]]
             for key in _TRAINING_ONLY:
                 components[name].pop(key, None)
     return Config({"nlp": dict(full["nlp"]), "components": components})
