@@ -100,12 +100,12 @@ def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | N
 def _train(tiers: Sequence[Tier], corpus: Path, output_dir: Path, seeds: int, jobs: int) -> list[Run]:
     """RETURNS (List[Run]): All that succeeded. RAISES (StageError): None did."""
     from ..errors import StageError
-    from ..students.tiers import train
+    from ..students.tiers import train_tier
 
     todo = [(one, seed) for seed in range(seeds) for one in tiers]
     runs, failures = [], []
     with progress("Training", len(todo)) as advance, ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(train, one, corpus, output_dir, seed) for one, seed in todo]
+        futures = [pool.submit(train_tier, one, corpus, output_dir, seed) for one, seed in todo]
         try:
             for future in futures:
                 try:

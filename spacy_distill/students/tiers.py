@@ -27,8 +27,9 @@ from ..corpus.build import DEV, LABELS, TRAIN
 from ..errors import ConfigError, StageError
 from ..files import file_sha256, write_json
 from ..types import TaskName
+from .train import MODEL_BEST
 
-RUN, LOG, BEST = "run.json", "train.log", "model-best"
+RUN, LOG = "run.json", "train.log"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 _SAID_LINES = 3
 
@@ -110,7 +111,7 @@ def _settings(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def train(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
+def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
     """Train a tier with `spacy train` in a process of its own with one thread, unless that was done before.
 
     corpus (Path): What `spacy-distill corpus` wrote.
@@ -122,8 +123,8 @@ def train(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
     key = _key(tier, corpus, seed)
     if (folder / RUN).is_file():
         known = json.loads((folder / RUN).read_text(encoding="utf8"))
-        if known["key"] == key and (folder / BEST).is_dir():
-            return Run(tier.name, seed, folder / BEST, known["train_s"], True)
+        if known["key"] == key and (folder / MODEL_BEST).is_dir():
+            return Run(tier.name, seed, folder / MODEL_BEST, known["train_s"], True)
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -142,16 +143,16 @@ def train(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
             check=False,
         )
     train_s = time.perf_counter() - start
-    if done.returncode or not (folder / BEST).is_dir():
+    if done.returncode or not (folder / MODEL_BEST).is_dir():
         lines = [line for line in (folder / LOG).read_text(encoding="utf8").splitlines() if line.strip()]
         raise StageError(f"{tier.name}, seed {seed}: {' / '.join(lines[-_SAID_LINES:])} ({folder / LOG} has it all)")
     shutil.rmtree(folder / "model-last", ignore_errors=True)
     write_json(folder / RUN, {"key": key, "tier": tier.name, "seed": seed, "train_s": train_s})
-    return Run(tier.name, seed, folder / BEST, train_s, False)
+    return Run(tier.name, seed, folder / MODEL_BEST, train_s, False)
 
 
 def _key(tier: Tier, corpus: Path, seed: int) -> str:
-    """RETURNS (str): The same for the same training: config, corpus, seed, spaCy."""
+    """RETURNS (str): The same for the same training: config, corpus, seed, versions."""
     files = [tier.config, *(corpus / name for name in (TRAIN, DEV, LABELS))]
-    facts = [version("spacy"), str(seed), *(file_sha256(file) for file in files)]
+    facts = [version("spacy"), version("spacy-distill"), str(seed), *(file_sha256(file) for file in files)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

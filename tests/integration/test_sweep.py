@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from spacy_distill.cli import app
 from spacy_distill.corpus.build import build
 from spacy_distill.docs import doc_of
-from spacy_distill.students.tiers import find_tiers, train
+from spacy_distill.students.tiers import find_tiers, train_tier
 from spacy_distill.types import Annotation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -90,7 +90,7 @@ def test_the_projects_own_tiers_are_found() -> None:
 def test_a_training_is_done_once_for_a_config_a_corpus_and_a_seed(configs: Path, corpus: Path, tmp_path: Path) -> None:
     def once(seed: int) -> tuple[bool, str]:
         (tier,) = (tier for tier in find_tiers(configs, "textcat", True) if tier.name == "textcat_fast")
-        run = train(tier, corpus, tmp_path / "out", seed)
+        run = train_tier(tier, corpus, tmp_path / "out", seed)
         assert spacy.load(run.model)("the lamp broke").cats
         return run.kept, json.loads((run.model.parent / "run.json").read_text("utf8"))["key"]
 
