@@ -30,13 +30,17 @@ def sweep(
     tier: Annotated[
         Optional[list[str]], typer.Option(help="Only this tier, named as its config; several allowed.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How often each tier is trained, with seeds 0, 1, …", min=1)] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="How often each tier is trained, with seeds 0, 1, … (once, if the seed changes nothing).", min=1
+        ),
+    ] = 3,
     max_mb: Annotated[Optional[float], typer.Option(help="Choose no pipeline larger than this.")] = None,
     within: Annotated[
         Optional[float], typer.Option(help="Choose the fastest that is at most so many points worse than the best.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="How many trainings run at a time, a thread each.", min=1)] = 2,
-    task: Annotated[Optional[TaskName], typer.Option(help="Which, if the corpus has both.")] = None,
 ) -> None:
     """Train every tier of student, compare them on dev, and choose one.
 
@@ -56,15 +60,11 @@ def sweep(
 
     Next: `spacy-distill evaluate training/sweep/model-best assets/gold.jsonl evaluation`, then `release`.
     """
-    from spacy.vocab import Vocab
-
     from ..corpus.build import DEV, LABELS, TRAIN
-    from ..docs import read_annotations
     from ..evaluation.race import choose, race
-    from ..evaluation.race_files import FIGURES, PICTURE, WINNER, write
+    from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
 
-    dev = read_annotations(corpus / DEV, Vocab(), task)
-    seen = [record.text for record in read_annotations(corpus / TRAIN, Vocab(), dev[0].task)]
+    dev, seen = read_corpus(corpus)
     tiers = _tiers(configs, dev[0].task, dev[0].exclusive, tier)
     runs = _train(tiers, corpus, output_dir, seeds, jobs)
     with progress("Comparing on dev", len(runs)) as advance:
@@ -102,7 +102,7 @@ def _train(tiers: Sequence[Tier], corpus: Path, output_dir: Path, seeds: int, jo
     from ..errors import StageError
     from ..students.tiers import train_tier
 
-    todo = [(one, seed) for seed in range(seeds) for one in tiers]
+    todo = [(one, seed) for seed in range(seeds) for one in tiers if one.seeded or not seed]
     runs, failures = [], []
     with progress("Training", len(todo)) as advance, ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(train_tier, one, corpus, output_dir, seed) for one, seed in todo]

@@ -1,4 +1,5 @@
-"""A sweep's files: `sweep.json`, `sweep.svg` (score against speed, with the Pareto front), the winner's pipeline."""
+"""A sweep's files. In: a corpus. Out: `sweep.json`, `sweep.svg` (score against speed, with the Pareto front), and the
+winner's pipeline."""
 
 from __future__ import annotations
 
@@ -10,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from spacy.vocab import Vocab
 
+from ..corpus.build import DEV, MANIFEST, TRAIN
+from ..corpus.manifest import Manifest
+from ..docs import read_docs
 from ..files import describe_file, shown_path, write_json
+from ..types import Annotation, Span
 from .evaluate import versions
 from .race import Candidate, front
 from .report import figure
@@ -19,6 +25,31 @@ from .verdict import METRIC_NAMES, points
 
 FIGURES, PICTURE, WINNER = "sweep.json", "sweep.svg", "model-best"
 _WIDTH, _LEFT, _RIGHT, _TOP, _PLOT, _BELOW, _ROW = 760, 58, 40, 50, 320, 62, 24
+
+
+def read_corpus(corpus: Path) -> tuple[list[Annotation], list[str]]:
+    """Read what `spacy-distill corpus` wrote.
+
+    RETURNS (Tuple[List[Annotation], List[str]]): The records of dev, and the texts of train.
+    RAISES (StageError, InputError): There is no corpus, or it is not one.
+    """
+    manifest = Manifest.read(corpus / MANIFEST)
+    textcat = manifest.task == "textcat"
+    vocab = Vocab()
+    records = [
+        Annotation(
+            id=str(number),
+            text=doc.text,
+            task=manifest.task,
+            labels=tuple(manifest.labels),
+            status="ok",
+            exclusive=manifest.exclusive,
+            cats=dict(doc.cats) if textcat else None,
+            ents=None if textcat else tuple(Span(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents),
+        )
+        for number, doc in enumerate(read_docs(corpus / DEV, vocab))
+    ]
+    return records, [doc.text for doc in read_docs(corpus / TRAIN, vocab)]
 
 
 def write(

@@ -41,11 +41,13 @@ class Tier:
     name (str): Its config's name without the ending: "textcat_fast".
     config (Path): The config.
     missing (Tuple[str, ...]): What it needs and is not installed, as the config names it.
+    seeded (bool): Another seed gives another student. What learns all in its first step does not depend on it.
     """
 
     name: str
     config: Path
     missing: tuple[str, ...] = ()
+    seeded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
         except ValueError as error:
             raise ConfigError(f"{path} is not a config: {error}") from error
         if {"nlp", "components", "training"} <= set(config) and _does(config, task, exclusive):
-            found.append(Tier(path.stem, path, tuple(_missing(config))))
+            seeded = config["training"].get("max_steps") != 1
+            found.append(Tier(path.stem, path, tuple(_missing(config)), seeded))
     return found
 
 

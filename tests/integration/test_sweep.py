@@ -79,11 +79,13 @@ def test_tiers_are_those_of_the_task_with_what_they_lack(configs: Path) -> None:
         "textcat_pairs": (),
     }
     assert [tier.name for tier in find_tiers(configs, "textcat", False)] == ["textcat_multilabel"]
+    assert all(tier.seeded for tier in find_tiers(configs, "textcat", True))
     assert [tier.name for tier in find_tiers(configs, "ner", True)] == ["ner"]
 
 
 def test_the_projects_own_tiers_are_found() -> None:
-    assert {"textcat_fast", "textcat_accurate"} <= {tier.name for tier in find_tiers(CONFIGS, "textcat", True)}
+    found = {tier.name: tier.seeded for tier in find_tiers(CONFIGS, "textcat", True)}
+    assert found.items() >= {"textcat_tiny": False, "textcat_fast": True, "textcat_accurate": True}.items()
 
 
 @pytest.mark.slow
