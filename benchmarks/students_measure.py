@@ -86,7 +86,7 @@ def run(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     else:
         for _ in range(3):
             system.load(folder)
-            system.predict(seen)
+            _warm_up(system, seen)
             start = time.process_time()
             answers = system.predict(texts)
             fresh.append(time.process_time() - start)
@@ -107,6 +107,15 @@ def run(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "tokenizer_per_s": count / statistics.median(pair[1] for pair in both),
         "rss_mb": rss_mb,
     }
+
+
+def _warm_up(system: System, texts: Sequence[str]) -> None:
+    """Predict the texts, for some seconds at most: what takes longer has no cache to speak of."""
+    start = time.process_time()
+    for first in range(0, len(texts), 256):
+        system.predict(texts[first : first + 256])
+        if time.process_time() - start > SLOW_S:
+            return
 
 
 class _NoTorch(importlib.abc.MetaPathFinder):

@@ -356,4 +356,4 @@ PEERS: dict[str, type[System]] = {
 
 def needs_torch(name: str) -> bool:
     """RETURNS (bool): Whether a system, a peer or one of ours, predicts with torch; without importing it."""
-    return PEERS[name].torch if name in PEERS else name in ("encoder", "transformer")
+    return PEERS[name].torch if name in PEERS else name == "transformer"

@@ -19,6 +19,7 @@ from .init import init
 from .ledger import ledger
 from .preview import preview
 from .release import release
+from .sweep import sweep
 from .vectors import vectors
 
 INTERRUPTED = 130
@@ -35,8 +36,8 @@ app = typer.Typer(
 The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
 texts or **import** labels made elsewhere, **aggregate** those of several teachers, **export** them for people to
 correct and import those corrections, **calibrate** their confidence, **curate** them, build a **corpus**, train with
-`spacy train` (with word **vectors** where labels are few), **evaluate** student and teacher against people, **release**
-a wheel that needs spaCy alone.
+`spacy train` (with word **vectors** where labels are few) or **sweep** all kinds of student, **evaluate** student and
+teacher against people, **release** a wheel that needs spaCy alone.
 
 Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
 )
@@ -52,6 +53,7 @@ app.command("calibrate")(calibrate)
 app.command("curate")(curate)
 app.command("corpus")(corpus)
 app.command("vectors")(vectors)
+app.command("sweep")(sweep)
 app.command("evaluate")(evaluate)
 app.command("release")(release)
 
