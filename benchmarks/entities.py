@@ -29,7 +29,9 @@ from .line import command, curate_and_train, evaluate
 
 LABELS = ("DISH", "INGREDIENT", "EQUIPMENT")
 UNLABELLED = ("unlabeled.jsonl", "unlabeled_big.jsonl")
-STATIC = "--components.ner.model.tok2vec.embed.include_static_vectors"
+LABEL_FIELD, REPLY_FIELD = "llm", "llm_raw"
+STATIC = "components.ner.model.tok2vec.embed.include_static_vectors"
+VECTORS = "assets/vectors"
 PUBLISHED_F = 0.41
 
 
@@ -43,17 +45,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         labels = [part for label in LABELS for part in ("--label", label)]
-        fields = ("--label-field", "llm", "--reply-field", "llm_raw")
+        fields = ("--label-field", LABEL_FIELD, "--reply-field", REPLY_FIELD)
         command(
             "spacy_distill", "import", replies, "annotations/pool.spacy", "--task", "ner", *labels, *fields,
             folder=folder, show=True,
         )  # fmt: skip
         teacher_f = _teacher(folder / "annotations" / "pool.spacy", replies)
-        texts = [data_path("reddit_cooking", name).resolve() for name in UNLABELLED]
-        command("spacy_distill", "vectors", _encoder(), "assets/vectors", replies, *texts, folder=folder, show=True)
+        make_vectors(folder)
         seeds = range(1 if args.quick else args.seeds)
         overrides = ("--training.max_steps", "600") if args.quick else ()
-        overrides += ("--paths.vectors", "assets/vectors", STATIC, "true")
+        overrides += ("--paths.vectors", VECTORS, f"--{STATIC}", "true")
         runs = []
         for seed in seeds:
             model = curate_and_train(folder, "ner", gold=gold, seed=seed, overrides=overrides)
@@ -76,10 +77,11 @@ def main() -> None:
     )
 
 
-def _encoder() -> Path:
-    """RETURNS (Path): all-MiniLM-L6-v2, fetched if it is not there."""
+def make_vectors(folder: Path) -> None:
+    """Write all-MiniLM-L6-v2's vectors of the words in all texts to the folder's VECTORS. Fetches it if need be."""
     command("demo.fetch", "encoder", folder=ROOT, show=True)
-    return ROOT / "assets" / "encoder"
+    texts = [data_path("reddit_cooking", name).resolve() for name in ("train_gpt35.jsonl", *UNLABELLED)]
+    command("spacy_distill", "vectors", ROOT / "assets" / "encoder", VECTORS, *texts, folder=folder, show=True)
 
 
 def _teacher(annotations: Path, replies: Path) -> dict[str, float]:

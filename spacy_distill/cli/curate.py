@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -13,10 +14,13 @@ from .common import console
 
 if TYPE_CHECKING:
     from ..curation.types import Correction, Curation
+    from ..evaluation.comparison import Interval
+    from ..evaluation.curation_sweep import Sweep
     from ..types import Annotation as Record
 
 FEW_EXAMPLES = 10
 """A label with fewer texts than this is named in a warning."""
+SWEEP = "sweep.json"
 
 
 def curate(
@@ -31,6 +35,13 @@ def curate(
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     code: Annotated[Optional[Path], typer.Option(help="Python file that registers rules of your own.")] = None,
     explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected or corrected.")] = False,
+    sweep: Annotated[bool, typer.Option(help="Find out which filter would help a student, if any.")] = False,
+    gold_dev: Annotated[
+        Optional[Path], typer.Option(help="With --sweep: people's labels to compare on. Not trained on either.")
+    ] = None,
+    student: Annotated[
+        Optional[Path], typer.Option(help="With --sweep: the student's config. Default: the quick one beside --config.")
+    ] = None,
     text_field: Annotated[str, typer.Option(help="Field with the text in the gold.")] = "text",
     group_field: Annotated[str, typer.Option(help="Field with the group in the gold.")] = "group",
     gold_field: Annotated[str, typer.Option(help="Field with the labels in the gold; names are checked.")] = "gold",
@@ -43,28 +54,39 @@ def curate(
     disappears uncounted). Name every file you evaluate on with **--gold**, so that the student never sees those texts
     or near-duplicates of them.
 
+    **--sweep** trains a quick student for each of several settings (no filter; confidence thresholds, overall and
+    within classes; errors corrected or dropped; soft targets; balanced classes), on the same texts, and compares them
+    on the same dev texts with an interval against no filter. Writes `sweep.json`, and prints what to write into the
+    config where a setting is significantly better. Without **--gold-dev** the comparison is with the teacher's labels.
+
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
     Next: `spacy-distill corpus`.
     """
+    import tempfile
+
     from spacy.util import import_file
     from spacy.vocab import Vocab
 
     from ..curation.curate import curate as run
-    from ..curation.curate import load_rules
+    from ..curation.curate import make_rules, read_rules
     from ..curation.types import Context
     from ..curation.write import BOOKS, CORRECTED, KEPT, REJECTED, REVIEW, write_curation
     from ..docs import read_annotated
     from ..errors import ConfigError, StageError
-    from ..files import describe_file
-    from ..texts import check_gold_names, read_texts
+    from ..evaluation.curation_sweep import sweep as run_sweep
+    from ..files import describe_file, write_json
+    from ..texts import check_gold_names, gold_annotations, read_texts
 
     if code is not None:
         if not code.is_file():
             raise ConfigError(f"--code: {code} does not exist.")
         import_file("python_code", code)
-    rules = load_rules(config)
-    gold = gold or []
+    settings = read_rules(config)
+    rules = make_rules(settings, str(config))
+    if not sweep and (gold_dev or student):
+        raise ConfigError("--gold-dev and --student go with --sweep.")
+    gold = [*(gold or []), *([gold_dev] if gold_dev else [])]
     fields = {"text_field": text_field, "group_field": group_field, "gold_field": gold_field}
     held_out = [text for path in gold for text in read_texts(path, **fields)]
     docs, found = read_annotated(annotations, Vocab(), task)
@@ -93,6 +115,28 @@ def curate(
     if rare:
         named = ", ".join(f"{label} ({result.books.labels_after[label]})" for label in rare)
         console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {named}", style="yellow")
+    if sweep:
+        first = found[0]
+        quick = "ner" if first.task == "ner" else "textcat_fast" if first.exclusive else "textcat_multilabel"
+        student = student or config.parent / f"{quick}.cfg"
+        people = None
+        if gold_dev is not None:
+            texts = read_texts(gold_dev, **fields)
+            people = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
+        with tempfile.TemporaryDirectory() as folder:
+            compared = run_sweep(
+                docs,
+                found,
+                settings,
+                Context.of(held_out),
+                student=student,
+                folder=Path(folder),
+                gold_dev=people,
+                started=lambda name: console.print(f"Training {student}: {name}"),
+            )
+        write_json(output_dir / SWEEP, {**asdict(compared), "sources": {**sources, "student": describe_file(student)}})
+        _print_sweep(compared)
+        console.print(f"Wrote {output_dir / SWEEP}")
 
 
 def _print_books(result: Curation) -> None:
@@ -113,6 +157,42 @@ def _print_books(result: Curation) -> None:
     for label, before in result.books.labels_before.items():
         table.add_row(label, str(before), str(result.books.labels_after.get(label, 0)))
     console.print(table)
+
+
+def _print_sweep(found: Sweep) -> None:
+    whose = "people's labels" if found.dev_from == "gold" else "the teacher's own labels"
+    table = Table(title=f"Students of {found.train} texts, on {found.dev} with {whose}", title_justify="left")
+    table.add_column("setting")
+    for name in ("texts", found.metric, "macro_f1", "against no filter"):
+        table.add_column(name, justify="right")
+    for outcome in found.outcomes:
+        against = outcome.note or _interval(outcome.difference, sign="+")
+        table.add_row(outcome.name, str(outcome.kept), _interval(outcome.score), _interval(outcome.macro_f1), against)
+    console.print(table)
+    if found.dev_from == "silver":
+        console.print(
+            "This is agreement with the teacher, its errors included, not accuracy: a setting that leaves out the"
+            " teacher's errors is not seen to be better here. Some 200 texts that people labelled, as --gold-dev, tell"
+            " more.",
+            style="yellow",
+        )
+    best = found.best
+    if best is None:
+        console.print(
+            "Nothing is significantly better than no filter: leave the filters out, or bring more texts to compare on."
+        )
+        return
+    console.print(f"Significantly better than no filter: {best.name}. In the curation config:")
+    console.print(best.config)
+    target = "`spacy-distill corpus`" if best.soft else "`spacy-distill corpus --hard`"
+    console.print(f"Make the corpus with {target}; in the student's component: balance = {best.balance}")
+
+
+def _interval(found: Interval | None, sign: str = "") -> str:
+    """RETURNS (str): In percent, with its ends."""
+    if found is None:
+        return "–"
+    return f"{100 * found.value:{sign}.1f} ({100 * found.low:{sign}.1f} to {100 * found.high:{sign}.1f})"
 
 
 def _print_examples(result: Curation) -> None:

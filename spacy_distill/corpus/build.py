@@ -43,9 +43,10 @@ class Corpus:
     manifest: Manifest
 
     def write(self, output_dir: Path) -> None:
-        """Write `train.spacy`, `dev.spacy`, `labels.json` and `manifest.json`."""
-        write_docs(output_dir / TRAIN, self.train)
-        write_docs(output_dir / DEV, self.dev)
+        """Write `train.spacy`, `dev.spacy`, `labels.json` and `manifest.json`. The docs have what training needs and
+        no more: who said what, and how sure, stands in the curated docs."""
+        write_docs(output_dir / TRAIN, self.train, facts=False)
+        write_docs(output_dir / DEV, self.dev, facts=False)
         write_json(output_dir / LABELS, self.labels)
         self.manifest.write(output_dir / MANIFEST)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from confection import ConfigValidationError
 from spacy.util import load_config, registry
@@ -16,37 +17,54 @@ from .types import Books, Context, Correction, Curation, Doubt, Rule, RuleBook, 
 
 
 def load_rules(path: Path) -> dict[str, Rule]:
+    """Read a curation config and make its rules: see `make_rules`.
+
+    RAISES (ConfigError): No such file, or what `make_rules` refuses.
+    """
+    return make_rules(read_rules(path), path.as_posix())
+
+
+def read_rules(path: Path) -> dict[str, Any]:
     """Read a curation config: `[curation] rules` names the rules in their order, `[rules.NAME]` says what each is.
 
-    RETURNS (Dict[str, Rule]): In that order. Sections that the list does not name are left alone.
-    RAISES (ConfigError): No such file, a rule without a section, an unknown function, or an argument it refuses.
+    RETURNS (Dict[str, Any]): The config's sections as they are, nothing made of them yet.
+    RAISES (ConfigError): No such file, or not a config.
     """
     if not path.is_file():
         raise ConfigError(f"{path} does not exist. `spacy-distill init` writes a curation config to start from.")
     try:
-        config = load_config(path, interpolate=True)
+        return dict(load_config(path, interpolate=True))
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read as a config: {error}") from error
+
+
+def make_rules(config: Mapping[str, Any], where: str) -> dict[str, Rule]:
+    """Make the rules that a curation config lists.
+
+    where (str): The config's name, for messages.
+    RETURNS (Dict[str, Rule]): In the list's order. Sections that the list does not name are left alone.
+    RAISES (ConfigError): A rule without a section, an unknown function, or an argument it refuses.
+    """
     names = config.get("curation", {}).get("rules")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path}: [curation] needs `rules`, a list of names. Found: {names!r}.")
+        raise ConfigError(f"{where}: [curation] needs `rules`, a list of names. Found: {names!r}.")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ConfigError(f"{path}: [curation] rules names {', '.join(map(repr, twice))} more than once.")
+        raise ConfigError(f"{where}: [curation] rules names {', '.join(map(repr, twice))} more than once.")
     found: dict[str, Rule] = {}
     for name in names:
         section = config.get("rules", {}).get(name)
         if not isinstance(section, dict) or "@misc" not in section:
-            raise ConfigError(f'{path}: the rule {name!r} has no section [rules.{name}] with `@misc = "…"`.')
+            raise ConfigError(f'{where}: the rule {name!r} has no section [rules.{name}] with `@misc = "…"`.')
         if not registry.has("misc", section["@misc"]):
             raise ConfigError(
-                f"{path}: [rules.{name}] names the function {section['@misc']!r}, which is not registered."
+                f"{where}: [rules.{name}] names the function {section['@misc']!r}, which is not registered."
                 " Is its file missing in --code?"
             )
         try:
             found[name] = registry.resolve({"rule": section})["rule"]
         except ConfigValidationError as error:
-            raise ConfigError(f"{path}: [rules.{name}] has an argument its function refuses.{error}") from error
+            raise ConfigError(f"{where}: [rules.{name}] has an argument its function refuses.{error}") from error
     return found
 
 

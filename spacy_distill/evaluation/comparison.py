@@ -80,7 +80,7 @@ def bootstrap(
     return drawn
 
 
-def interval(value: float, draws: Floats) -> Interval:
-    """RETURNS (Interval): The value with the middle 95 % of its resamples."""
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
+    """RETURNS (Interval): The value with the middle share `level` of its resamples."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(value), float(low), float(high))

@@ -134,7 +134,7 @@ class Asker:
                     logger.warning("%s: %s. All requests wait for %.0f s.", self._endpoint, outcome.reason, pause_s)
             return rung, outcome
         finally:
-            transport.gate.leave()
+            transport.gate.leave(permit)
 
     async def _send(
         self, transport: Transport, limits: Limits, permit: Permit, body: bytes, choices: Mapping[str, str]

@@ -232,6 +232,7 @@ class Chat(TeacherModel):
         arrivals = Arrivals(transport, self._keep_all, max(1, self._max_in_flight // 4))
         departures = Departures(
             arrivals,
+            transport.gate,
             lambda request: self._asker.answer(transport, request, self.ledger),
             claims,
             lambda: TeacherError(f"{self._endpoint}: closed before every prompt was answered."),

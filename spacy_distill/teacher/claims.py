@@ -63,8 +63,9 @@ class Claims:
             owner = owner or self._alive()
             batches = {batch for (batch,) in connection.execute("SELECT id FROM batches")}
             living = {*batches, owner}
+            answered = self.ledger.answered([request.key for request in requests])
             for request in requests:
-                if (known := self.ledger.get(request.key)) is not None:
+                if request.key in answered and (known := self.ledger.get(request.key)) is not None:
                     # It gets its key when it is kept, and is settled with the budget.
                     claimed.known.append((request, Reply(known, replace(known.meta, key=None))))
                     continue

@@ -11,12 +11,16 @@ from typing import Any
 
 from .base import Request
 from .claims import Claims
+from .limits import Gate
 from .transport import Transport
 from .types import Reply, ReplyMeta
 
 logger = logging.getLogger("spacy_distill")
 
 _HAND_OVER_S = 0.005
+
+_CLAIM_TOGETHER_S = 0.02
+"""So long may a request wait to be claimed with others where it could not be sent yet anyway."""
 
 _LOOK_AGAIN_S = 0.2
 """For replies that another process waits for."""
@@ -29,10 +33,12 @@ Answers = list[tuple[Request, Reply]]
 class Departures:
     """Requests on their way from the caller's thread to the transport's, which all this runs in.
 
-    Those that come in one turn of the event loop are claimed together, at its end. One whose key another has claimed
+    Those that come in one turn of the event loop are claimed together, at its end; those that come while as many are in
+    flight as may be, a moment later, since each claim is a write to the ledger. One whose key another has claimed
     stands aside, in nobody's way, until there is a reply or the other one has given up or died.
 
     arrivals (Arrivals): Where replies go.
+    gate (Gate): Where requests wait for their turn.
     answer (Callable): Answers one request.
     claims (Optional[Claims]): None: there is nothing to claim.
     closed (Callable): Makes the error for a transport that was closed.
@@ -42,6 +48,7 @@ class Departures:
     def __init__(
         self,
         arrivals: Arrivals,
+        gate: Gate,
         answer: Callable[[Request], Coroutine[Any, Any, Reply]],
         claims: Claims | None,
         closed: Callable[[], Exception],
@@ -49,6 +56,7 @@ class Departures:
         self.elsewhere = 0
         self.closed = closed
         self._arrivals = arrivals
+        self._gate = gate
         self._answer = answer
         self._claims = claims
         self._new: list[Request] = []
@@ -61,7 +69,9 @@ class Departures:
             self._start(request)
             return
         if not self._new:
-            asyncio.get_running_loop().call_soon(self._claim_new)
+            limits = self._gate.limits
+            room = limits.in_flight < limits.window
+            asyncio.get_running_loop().call_later(0.0 if room else _CLAIM_TOGETHER_S, self._claim_new)
         self._new.append(request)
 
     def _claim_new(self) -> None:

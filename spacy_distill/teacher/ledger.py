@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +54,12 @@ _COLUMNS = "key, model, params, frame, text, status, reply, meta, created_s"
 
 _WAITING_S = 60.0
 """For another process that writes."""
+
+_AT_ONCE = 500
+"""Keys in one query; SQLite takes no more than 999 everywhere."""
+
+_PAGES_IN_LOG = 10_000
+"""Of 4 kB. Hashes are scattered over the index's pages: written back seldom, most of them are written once."""
 
 _ORPHANS: list[sqlite3.Connection | None] = []
 """Connections of a parent process: closing one here would disturb the parent's file locks."""
@@ -149,6 +155,7 @@ class Ledger:
             connection = sqlite3.connect(self.path, timeout=_WAITING_S, isolation_level=None, check_same_thread=False)
             _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_IN_LOG}")
             connection.executescript(_SCHEMA)
             connection.execute(f"SELECT {_COLUMNS} FROM replies LIMIT 0")
         except (sqlite3.DatabaseError, OSError) as error:
@@ -187,12 +194,23 @@ class Ledger:
         meta = ReplyMeta.from_dict(json.loads(row[1]))
         return Reply(row[0], replace(meta, key=key, prompt_hash=row[2], from_ledger=True))
 
+    def answered(self, keys: Sequence[str]) -> set[str]:
+        """RETURNS (Set[str]): Those of the keys that `get` has a reply for."""
+        found: set[str] = set()
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            query = f"SELECT key FROM replies WHERE status != 'error' AND key IN ({', '.join('?' * len(some))})"
+            with self._lock:
+                found.update(key for (key,) in self.connection.execute(query, some))
+        return found
+
     def put(self, key: str, prompt: Prompt, reply: Reply, *, model: str, params: dict[str, Any]) -> Reply:
         """Commit one reply. A failure never overwrites a reply.
 
         RETURNS (Reply): The same reply, knowing its key.
         """
-        reply = Reply(str(reply), replace(reply.meta, key=key))
+        if reply.meta.key != key:
+            reply = Reply(str(reply), replace(reply.meta, key=key))
         frame = prompt.frame
         row = (
             key,

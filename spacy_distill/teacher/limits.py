@@ -127,7 +127,7 @@ class Limits:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_in_flight = max_in_flight
-        self.in_flight = 0
+        self._out: dict[int, Permit] = {}
         self._clock = clock
         self._requests = _Allowance(requests_per_minute)
         self._tokens = _Allowance(tokens_per_minute)
@@ -136,6 +136,11 @@ class Limits:
         self._refused = 0
         self._paused_until_s = -math.inf
         self._known_chars = self._known_tokens = 0
+
+    @property
+    def in_flight(self) -> int:
+        """RETURNS (int): Requests that were let through and have not come back."""
+        return len(self._out)
 
     @property
     def window(self) -> int:
@@ -158,22 +163,32 @@ class Limits:
     def start(self, chars: int) -> Permit:
         """Let a request through."""
         now_s, tokens = self._clock(), self._estimate(chars)
-        self.in_flight += 1
         self._requests.spend(now_s, 1)
         self._tokens.spend(now_s, tokens)
-        return Permit(int(self._requests.spent), chars, tokens, self._tokens.spent)
+        permit = Permit(int(self._requests.spent), chars, tokens, self._tokens.spent)
+        self._out[permit.number] = permit
+        return permit
 
-    def end(self) -> None:
+    def end(self, permit: Permit) -> None:
         """A request has come back, whatever it brought."""
-        self.in_flight -= 1
+        del self._out[permit.number]
 
     def heard(self, permit: Permit, requests: Quota | None, tokens: Quota | None) -> None:
-        """The server said with its response what is left."""
+        """The server said with its response what is left.
+
+        Requests overtake each other on their way: those that were let through before this one and are not back yet may
+        not be in the server's count, and are taken off.
+        """
+        if requests is None and tokens is None:
+            return
         now_s = self._clock()
+        before = [other for other in self._out.values() if other.number < permit.number]
         if requests is not None:
-            self._requests.heard(now_s, permit.number, requests)
+            left = requests._replace(remaining=requests.remaining - len(before))
+            self._requests.heard(now_s, permit.number, left)
         if tokens is not None:
-            self._tokens.heard(now_s, permit.tokens_so_far, tokens)
+            left = tokens._replace(remaining=tokens.remaining - sum(other.tokens for other in before))
+            self._tokens.heard(now_s, permit.tokens_so_far, left)
 
     def succeeded(self, permit: Permit, tokens: int | None) -> None:
         """There is a reply.
@@ -250,12 +265,12 @@ class Gate:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave()
+                self.leave(turn.result())
             raise
 
-    def leave(self) -> None:
+    def leave(self, permit: Permit) -> None:
         """The request has come back, and `limits` knows what it brought."""
-        self.limits.end()
+        self.limits.end(permit)
         self._admit()
 
     def _admit(self) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from ..types import ConfidenceKind
@@ -61,7 +62,7 @@ class Prompt(str):
         """Take any task's prompt. A plain string is all text: no prefix, no choices, no schema."""
         return prompt if isinstance(prompt, cls) else cls(prompt)
 
-    @property
+    @cached_property
     def frame(self) -> str:
         """RETURNS (str): Hash of all but the text: the prompt's version."""
         return sha256(self.prefix, self.suffix, self.choices, self.schema)
@@ -133,8 +134,8 @@ class ReplyMeta:
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The fields that are set, for JSON."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in values.items() if value is not None and value is not False}
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in values if value is not None and value is not False}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ReplyMeta:
@@ -162,7 +163,9 @@ class Reply(str):
         return Reply, (str(self), self.meta)
 
 
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def sha256(*parts: Any) -> str:
     """RETURNS (str): Hex digest of the parts' canonical JSON."""
-    payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(payload.encode("utf8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_canonical(parts).encode("utf8", "surrogatepass")).hexdigest()

@@ -87,11 +87,17 @@ def test_the_manifest_is_read_back_and_counts_what_is_there(tmp_path: Path) -> N
         Manifest.read(tmp_path / "none.json")
 
 
-def test_provenance_survives(tmp_path: Path) -> None:
-    records = [replace(item, provenance={"model": "m"}) for item in textcat()]
-    build(docs_of(records), records).write(tmp_path)
-    doc = next(read_docs(tmp_path / "train.spacy", nlp.vocab))
-    assert doc._.distill["textcat"]["provenance"] == {"model": "m"}
+def test_the_files_hold_what_training_needs_and_no_more(tmp_path: Path) -> None:
+    for records in (textcat(), [replace(item, provenance={"model": "m"}) for item in ner()]):
+        docs = docs_of(records)
+        build(docs, records).write(tmp_path)
+        for name in ("train.spacy", "dev.spacy"):
+            for doc in read_docs(tmp_path / name, nlp.vocab):
+                assert doc._.distill is None
+                assert not doc.spans
+                assert doc.cats or [ent.label_ for ent in doc.ents] == ["FRUIT"]
+        assert all(doc._.distill for doc in docs)
+        assert all("teacher" in doc.spans for doc in docs if doc.ents)
 
 
 def ner(count: int = 20) -> list[Annotation]:

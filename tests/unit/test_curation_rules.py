@@ -67,6 +67,24 @@ def test_min_confidence_judges_each_entity_by_its_own_label() -> None:
     assert result.notes == {"kept without a confidence": 1}
 
 
+def test_min_confidence_makes_unsure_entities_unknown_and_keeps_their_texts() -> None:
+    def ner(name: str, *spans: Span, **more) -> Annotation:
+        return Annotation(name, "pear and saw", "ner", LABELS, "ok", ents=spans, **more)
+
+    fruit, unsure, tool = Span(0, 4, "fruit", 0.9), Span(0, 4, "fruit", 0.5), Span(9, 12, "tool", 0.6)
+    given = [ner("a", fruit, tool, confidence=0.6), ner("b", unsure), ner("c", unsure, gold=True), ner("d", fruit)]
+    result = rules.make_min_confidence(0.8, {"tool": 0.5}, "unknown")(given, NOTHING)
+    assert ids(result) == (["a", "b", "c", "d"], [])
+    assert result.kept[0] is given[0]
+    assert (result.kept[1].ents, result.kept[1].missing) == ((), (unsure,))
+    assert result.kept[2:] == given[2:]
+    assert result.notes == {"entities made unknown": 1}
+    (changed,) = rules.make_min_confidence(0.95, None, "unknown")(given[:1], NOTHING).kept
+    assert (changed.ents, changed.missing, changed.confidence) == ((), (fruit, tool), None)
+    with pytest.raises(ConfigError, match='expected "drop" or "unknown"'):
+        rules.make_min_confidence(0.8, None, "drop texts")  # type: ignore[arg-type]
+
+
 def test_min_confidence_refuses_an_unknown_label_and_names_the_one_meant() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'tool'"):
         rules.make_min_confidence(0.5, {"Tool": 0.7})([textcat("a", "x")], NOTHING)

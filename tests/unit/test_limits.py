@@ -41,7 +41,13 @@ def send(limited: Limits, count: int, chars: int = 40) -> list[Permit]:
 def succeed(limited: Limits, permits: list[Permit], tokens: int | None = None) -> None:
     for permit in permits:
         limited.succeeded(permit, tokens)
-        limited.end()
+        limited.end(permit)
+
+
+def refuse(limited: Limits, wait_s: float | None = None) -> None:
+    (permit,) = send(limited, 1)
+    limited.overloaded(permit, wait_s)
+    limited.end(permit)
 
 
 def sent_in(limited: Limits, clock: Clock, seconds_s: float, chars: int = 40, tokens: int | None = None) -> int:
@@ -69,9 +75,8 @@ def test_an_overload_is_a_pause_for_all_and_then_one_goes_to_see(clock: Clock) -
     limited = Limits(10, clock=clock)
     permits = send(limited, 10)
     limited.overloaded(permits[0], 7.0)
-    limited.end()
-    for _ in range(9):
-        limited.end()
+    for permit in permits:
+        limited.end(permit)
     assert limited.wait_s(1) == 7.5  # What was asked for, and jitter.
     clock.now_s += 7.5
     assert limited.window == 1
@@ -84,17 +89,15 @@ def test_those_already_on_their_way_say_nothing_new(clock: Clock) -> None:
     permits = send(limited, 10)
     for permit in permits:
         limited.overloaded(permit, None)
-        limited.end()
+        limited.end(permit)
     assert limited.wait_s(1) == 0.5  # The first pause, not the tenth.
     clock.now_s += 0.5
     for number in range(1, 4):
-        limited.overloaded(send(limited, 1)[0], None)
-        limited.end()
+        refuse(limited)
         assert limited.wait_s(1) == 0.5 * 2**number
         clock.now_s += limited.wait_s(1)
     succeed(limited, send(limited, 1))
-    limited.overloaded(send(limited, 1)[0], None)
-    limited.end()
+    refuse(limited)
     assert limited.wait_s(1) == 0.5  # It has answered in between.
 
 
@@ -110,8 +113,7 @@ def test_success_of_what_was_on_its_way_does_not_shorten_the_next_pause(clock: C
 
 def test_success_raises_fast_up_to_what_an_overload_left_and_slowly_from_there(clock: Clock) -> None:
     limited = Limits(20, clock=clock)
-    limited.overloaded(send(limited, 1)[0], 0.0)
-    limited.end()
+    refuse(limited, 0.0)
     windows = []
     for _ in range(60):
         succeed(limited, send(limited, 1))
@@ -128,10 +130,11 @@ def test_a_server_that_is_too_slow_gets_fewer_at_a_time_and_no_pause(clock: Cloc
     limited = Limits(10, clock=clock)
     for permit in send(limited, 10):
         limited.too_slow(permit)
-        limited.end()
+        limited.end(permit)
     assert limited.window == 7  # Once for all that were on their way.
-    limited.too_slow(send(limited, 1)[0])
-    limited.end()
+    (permit,) = send(limited, 1)
+    limited.too_slow(permit)
+    limited.end(permit)
     assert limited.window == 4
     send(limited, 4)
 
@@ -150,8 +153,8 @@ def test_a_server_that_takes_eight_at_a_time_is_asked_about_eight_at_a_time(cloc
             else:
                 limited.overloaded(permit, 0.0)
                 refused += 1
-        for _ in permits:
-            limited.end()
+        for permit in permits:
+            limited.end(permit)
         clock.now_s += 1.0
     assert taken / 300 > 0.6 * 8
     assert refused < 0.1 * taken
@@ -178,8 +181,9 @@ def test_when_the_server_says_that_nothing_is_left_nobody_goes(clock: Clock, wha
     permits = send(limited, 4, chars=100)
     quota = Quota(2 if what == "requests" else 2 * permits[0].tokens, 30.0)
     heard = (quota, None) if what == "requests" else (None, quota)
+    succeed(limited, permits[:1])
     limited.heard(permits[1], *heard)  # Two of what is left were on their way.
-    succeed(limited, permits)
+    succeed(limited, permits[1:])
     assert limited.wait_s(100) == 30.0
     stale = Quota(1000, 1.0)
     limited.heard(permits[0], stale, stale)  # An older request's reply that came late.
@@ -189,14 +193,25 @@ def test_when_the_server_says_that_nothing_is_left_nobody_goes(clock: Clock, wha
     send(limited, 10)
 
 
+def test_a_reply_that_overtook_others_does_not_count_them_as_left(clock: Clock) -> None:
+    limited = Limits(4, clock=clock)
+    permits = send(limited, 4)
+    limited.heard(permits[3], Quota(4, 30.0), Quota(4 * permits[0].tokens, 30.0))  # It was the first of the four there.
+    succeed(limited, permits)
+    limited_to = send(limited, 1)
+    assert limited.wait_s(40) == 30.0
+    succeed(limited, limited_to)
+
+
 def test_a_quota_of_a_day_is_not_waited_for(clock: Clock) -> None:
     limited = Limits(10, clock=clock)
-    limited.heard(send(limited, 1)[0], Quota(0, 7200.0), None)
-    assert limited.wait_s(40) == 0.0
-    limited.overloaded(send(limited, 1)[0], 86400.0)
+    (first,) = send(limited, 1)
+    limited.heard(first, Quota(0, 7200.0), None)
+    (second,) = send(limited, 1)
+    limited.overloaded(second, 86400.0)
     assert limited.wait_s(40) == math.inf  # One is still in flight, and one may be.
-    limited.end()
-    limited.end()
+    limited.end(first)
+    limited.end(second)
     assert limited.wait_s(40) == 0.5
 
 
@@ -212,9 +227,10 @@ def test_the_gate_lets_through_in_order_and_forgets_the_cancelled() -> None:
     async def run() -> None:
         gate = Gate(Limits(2))
         entered: list[int] = []
+        permits: list[Permit] = []
 
         async def visit(number: int) -> None:
-            await gate.enter(1)
+            permits.append(await gate.enter(1))
             entered.append(number)
 
         visits = [asyncio.create_task(visit(number)) for number in range(6)]
@@ -222,15 +238,15 @@ def test_the_gate_lets_through_in_order_and_forgets_the_cancelled() -> None:
         assert entered == [0, 1]
         visits[2].cancel()
         visits[4].cancel()
-        gate.leave()
-        gate.leave()
+        gate.leave(permits[0])
+        gate.leave(permits[1])
         await asyncio.sleep(0.01)
         assert entered == [0, 1, 3, 5]
         assert gate.limits.in_flight == 2
         # A turn that came at the same moment as its cancellation is given back.
         late = asyncio.create_task(visit(6))
         await asyncio.sleep(0)
-        gate.leave()
+        gate.leave(permits[2])
         late.cancel()
         await asyncio.gather(late, return_exceptions=True)
         assert gate.limits.in_flight == 1
@@ -246,7 +262,7 @@ def test_the_gate_opens_by_itself_when_a_pause_is_over(monkeypatch: pytest.Monke
         gate = Gate(Limits(2))
         permit = await gate.enter(1)
         gate.limits.overloaded(permit, None)
-        gate.leave()
+        gate.leave(permit)
         start_s = loop.time()
         await gate.enter(1)
         return loop.time() - start_s

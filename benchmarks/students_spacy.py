@@ -1,0 +1,187 @@
+"""spaCy's stock text classifiers and ours as systems of `benchmarks.students`, trained with `spacy train`'s own loop.
+
+All hold out 15 % of the labelled texts for dev, as `spacy-distill corpus` splits them. Stock ones have the settings
+that `spacy init config` writes; ours are the configs in `configs/`, packaged without training's leftovers as `release`
+does. What only training needs is imported there, so that memory is that of a process that predicts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import spacy
+from spacy.language import Language
+from spacy.pipeline.textcat import single_label_bow_config, single_label_default_config
+from spacy.util import load_config
+from thinc.api import Config
+
+from . import ROOT
+from .students_peers import System, needs_torch
+
+DEV_SHARE = 0.15
+CAP_S = 120.0
+"""CPU seconds of training; then the best step so far counts."""
+STEPS, PATIENCE = 3000, 1000
+"""Of the stock ones. `spacy init config` says 20,000 and 1,600: their best step here comes after 800 to 2,800."""
+ATTENTION = """
+[model]
+@architectures = "spacy.TextCatParametricAttention.v1"
+exclusive_classes = true
+
+[model.tok2vec]
+@architectures = "spacy.Tok2Vec.v2"
+
+[model.tok2vec.embed]
+@architectures = "spacy.MultiHashEmbed.v2"
+width = 64
+rows = [2000, 2000, 500, 1000, 500]
+attrs = ["NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE"]
+include_static_vectors = false
+
+[model.tok2vec.encode]
+@architectures = "spacy.MaxoutWindowEncoder.v2"
+width = 64
+window_size = 1
+maxout_pieces = 3
+depth = 2
+"""
+
+
+class _CapReachedError(Exception):
+    pass
+
+
+class SpacySystem(System):
+    """A pipeline with one text classifier."""
+
+    nlp: Language
+
+    def config(self) -> Config:
+        """RETURNS (Config): Of training, without paths."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.best = Path(self.folder.name) / "trained" / "model-best"
+
+    def fit(self, texts: Sequence[str], targets: Sequence[Any]) -> None:
+        from spacy.training.initialize import init_nlp
+        from spacy.training.loop import train
+
+        from spacy_distill.corpus.build import LABELS, build
+        from spacy_distill.docs import doc_of
+
+        blank = spacy.blank("en")
+        records = [self._record(*item) for item in zip(range(len(texts)), texts, targets, strict=True)]
+        corpus = build([doc_of(blank, record)[0] for record in records], records, dev_share=DEV_SHARE, seed=self.seed)
+        folder = Path(self.folder.name)
+        corpus.write(folder)
+        config = self.config()
+        paths = {"train": "train.spacy", "dev": "dev.spacy", "labels": LABELS}
+        config["paths"].update({name: str(folder / file) for name, file in paths.items() if name in config["paths"]})
+        config["system"]["seed"] = self.seed
+        config["training"]["before_update"] = {"@callbacks": "benchmarks.cap.v1", "seconds": CAP_S}
+        self.best.parent.mkdir()
+        with contextlib.suppress(_CapReachedError):
+            train(init_nlp(config), self.best.parent, stdout=io.StringIO(), stderr=io.StringIO())
+        self.nlp = spacy.load(self.best)
+        gold = [max(doc.cats, key=doc.cats.__getitem__) for doc in corpus.dev]
+        found = self.predict([doc.text for doc in corpus.dev])
+        self.dev = sum(map(str.__eq__, gold, found)) / len(gold)
+
+    def _record(self, number: int, text: str, target: Any) -> Any:
+        from spacy_distill.types import Annotation
+
+        probabilities = target if isinstance(target, dict) else {target: 1.0}
+        return Annotation(
+            id=str(number),
+            text=text,
+            task="textcat",
+            labels=tuple(self.labels),
+            status="ok",
+            cats={label: float(probabilities.get(label, 0.0)) for label in self.labels},
+        )
+
+    def save(self, folder: Path) -> None:
+        shutil.copytree(self.best, folder / "model")
+
+    def load(self, folder: Path) -> None:
+        self.nlp = spacy.load(folder / "model")
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        return [max(doc.cats, key=doc.cats.__getitem__) for doc in self.nlp.pipe(texts, batch_size=256)]
+
+
+@spacy.registry.callbacks("benchmarks.cap.v1")
+def _make_cap(seconds: float) -> Any:
+    start = time.process_time()
+
+    def cap(_nlp: Language, _info: dict[str, Any]) -> None:
+        if time.process_time() - start > seconds:
+            raise _CapReachedError
+
+    return cap
+
+
+class Stock(SpacySystem):
+    """One of spaCy's architectures, as it comes."""
+
+    model: ClassVar[str]
+
+    def config(self) -> Config:
+        from spacy.cli.init_config import init_config
+
+        config = init_config(lang="en", pipeline=["textcat"], optimize="efficiency")
+        config["components"]["textcat"]["model"] = Config().from_str(self.model)["model"]
+        config["training"].update(max_steps=STEPS, patience=PATIENCE)
+        return config
+
+
+class Bow(Stock):
+    """TextCatBOW.v3, single words."""
+
+    model = single_label_bow_config
+
+
+class Ensemble(Stock):
+    """TextCatEnsemble.v2: `textcat`'s default."""
+
+    model = single_label_default_config
+
+
+class Attention(Stock):
+    """TextCatParametricAttention.v1 with the depth and width that measured best."""
+
+    model = ATTENTION
+
+
+class Ours(SpacySystem):
+    """A config of ours, trained on the teacher's probabilities where there are any, packaged as `release` does."""
+
+    path: ClassVar[Path]
+    soft = True
+
+    def config(self) -> Config:
+        return load_config(self.path)
+
+    def save(self, folder: Path) -> None:
+        from spacy_distill.release.freeze import freeze
+
+        freeze(self.best, folder / "model")
+
+
+STOCK: dict[str, type[System]] = {"spacy_bow": Bow, "spacy_ensemble": Ensemble, "spacy_attention": Attention}
+OURS: dict[str, type[System]] = {
+    path.stem.removeprefix("textcat_"): type(
+        path.stem, (Ours,), {"path": path, "torch": needs_torch(path.stem.removeprefix("textcat_"))}
+    )
+    for path in sorted((ROOT / "configs").glob("textcat_*.cfg"))
+    if "multilabel" not in path.stem
+}

@@ -1,0 +1,114 @@
+"""The settings that `curate --sweep` tries: what is filtered or corrected, and what the student takes for targets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from thinc.api import Config
+
+from ..types import Annotation
+
+MIN_CONFIDENCE = "spacy_distill.min_confidence.v1"
+SPAN_ERRORS = "spacy_distill.span_errors.v1"
+ON_TRIAL = (MIN_CONFIDENCE, SPAN_ERRORS)
+"""Rules that settings add; all others of the config are part of every setting."""
+
+THRESHOLDS = (0.5, 0.8, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One way to make a corpus of annotations.
+
+    name (str): For tables.
+    rules (Mapping[str, Mapping[str, Any]]): What it adds to the rules that all share: a rule's name to its section.
+    soft (bool): Targets are the teacher's probabilities, as `corpus` makes them, not its best label (`--hard`).
+    balance (float): Class weights: `balance` of the student's component.
+    """
+
+    name: str
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    soft: bool = False
+    balance: float = 0.0
+
+    def sections(self) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): A curation config with the rules that this setting adds, and no others."""
+        return {
+            "curation": {"rules": list(self.rules)},
+            "rules": {name: dict(section) for name, section in self.rules.items()},
+        }
+
+    def block(self, shared: Mapping[str, Any]) -> str:
+        """RETURNS (str): What to write into the curation config: the list of rules, and the sections of those that
+        this setting adds."""
+        sections = self.sections()
+        sections["curation"]["rules"] = [*shared["curation"]["rules"], *self.rules]
+        if not self.rules:
+            del sections["rules"]
+        return str(Config(sections).to_str())
+
+
+def shared_rules(config: Mapping[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The curation config without the rules on trial in its list."""
+    sections = config.get("rules", {})
+    names = [name for name in config["curation"]["rules"] if sections.get(name, {}).get("@misc") not in ON_TRIAL]
+    return {**config, "curation": {**config["curation"], "rules": names}}
+
+
+def settings_for(annotations: Sequence[Annotation], config: Mapping[str, Any]) -> list[Setting]:
+    """List what is worth trying on these annotations.
+
+    annotations (Sequence[Annotation]): Of the train part.
+    config (Mapping[str, Any]): The curation config: where it has a section for a rule on trial, that one is tried.
+    RETURNS (List[Setting]): "no filter" first: hard labels, every text weighs the same.
+    """
+    made = [Setting("no filter")]
+    if annotations[0].task == "ner":
+        for threshold in THRESHOLDS if _has_scores(annotations) else ():
+            drop = {"@misc": MIN_CONFIDENCE, "threshold": threshold, "unsure_entities": "drop"}
+            made.append(Setting(f"texts with an entity < {threshold:g} dropped", {"min_confidence": drop}))
+            unknown = {**drop, "unsure_entities": "unknown"}
+            made.append(Setting(f"entities < {threshold:g} unknown", {"min_confidence": unknown}))
+        return [*made, Setting("span errors corrected", _rule(config, SPAN_ERRORS))]
+    for threshold in THRESHOLDS:
+        if dropped := _share_below(annotations, threshold):
+            section = {"@misc": MIN_CONFIDENCE, "threshold": threshold}
+            made.append(Setting(f"confidence ≥ {threshold:g}", {"min_confidence": section}))
+            within = {"@misc": MIN_CONFIDENCE, "threshold": 0.0, "per_label": _within(annotations, dropped)}
+            made.append(Setting(f"the surest {1 - dropped:.0%} of each class", {"min_confidence": within}))
+    return [
+        *made,
+        Setting("soft targets", soft=True),
+        Setting("soft targets, classes balanced", soft=True, balance=1.0),
+    ]
+
+
+def _rule(config: Mapping[str, Any], function: str) -> dict[str, dict[str, Any]]:
+    """RETURNS (Dict[str, Dict[str, Any]]): The config's section for a function, else one with its defaults."""
+    for name, section in config.get("rules", {}).items():
+        if section.get("@misc") == function:
+            return {name: section}
+    return {function.split(".")[1]: {"@misc": function}}
+
+
+def _has_scores(annotations: Sequence[Annotation]) -> bool:
+    return any(span.score is not None for annotation in annotations for span in annotation.ents or ())
+
+
+def _share_below(annotations: Sequence[Annotation], threshold: float) -> float:
+    """RETURNS (float): How much a threshold would drop, 0 to 1; 0 too where it would leave nothing."""
+    sure = [annotation.confidence for annotation in annotations if annotation.confidence is not None]
+    dropped = sum(confidence < threshold for confidence in sure) / len(annotations)
+    return dropped if dropped < 1 else 0.0
+
+
+def _within(annotations: Sequence[Annotation], dropped: float) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): For each class the threshold below which that share of its texts lies, at most."""
+    sure: dict[str, list[float]] = defaultdict(list)
+    for annotation in annotations:
+        for label in annotation.positive():
+            sure[label].append(1.0 if annotation.confidence is None else annotation.confidence)
+    return {label: sorted(found)[int(dropped * len(found))] for label, found in sorted(sure.items())}

@@ -1,0 +1,134 @@
+"""Which settings are tried, and when one of them counts as better."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.util import load_config_from_str
+
+from spacy_distill.curation.curate import curate, make_rules, read_rules
+from spacy_distill.curation.types import Context
+from spacy_distill.docs import annotate_doc, make_doc
+from spacy_distill.evaluation.curation_settings import Setting, settings_for, shared_rules
+from spacy_distill.evaluation.curation_sweep import Sweep, sweep
+from spacy_distill.students.train import read_student
+from spacy_distill.types import Annotation, Span, Text
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+LABELS = ("fruit", "tool")
+THINGS = {"fruit": ["pear", "plum", "apple", "fig"], "tool": ["saw", "hammer", "chisel", "rake"]}
+
+
+def textcat(name: str, text: str, label: str, confidence: float | None = None, **more) -> Annotation:
+    cats = {other: float(other == label) for other in LABELS}
+    return Annotation(name, text, "textcat", LABELS, "ok", cats=cats, confidence=confidence, **more)
+
+
+def config() -> dict:
+    return read_rules(CONFIGS / "curation.cfg")
+
+
+def by_name(settings: list[Setting]) -> dict[str, Setting]:
+    return {setting.name: setting for setting in settings}
+
+
+def kept(setting: Setting, annotations: list[Annotation]) -> list[str]:
+    return [item.id for item in curate(annotations, make_rules(setting.sections(), "test"), Context()).kept]
+
+
+def test_thresholds_within_classes_drop_as_large_a_share_of_each_class() -> None:
+    fruit = [textcat(f"f{i}", f"pear {i}", "fruit", 0.9 + i / 1000) for i in range(40)]
+    tool = [textcat(f"t{i}", f"saw {i}", "tool", 0.4 + i / 1000) for i in range(40)]
+    found = by_name(settings_for([*fruit, *tool], config()))
+    assert kept(found["confidence ≥ 0.8"], [*fruit, *tool]) == [item.id for item in fruit]
+    within = found["the surest 50% of each class"]
+    assert kept(within, [*fruit, *tool]) == [item.id for item in [*fruit[20:], *tool[20:]]]
+    assert next(iter(found)) == "no filter"
+
+
+def test_without_confidence_no_threshold_is_tried() -> None:
+    found = by_name(settings_for([textcat("a", "pear", "fruit"), textcat("b", "saw", "tool")], config()))
+    assert not [name for name in found if "confidence" in name or "surest" in name]
+    assert found["soft targets, classes balanced"].balance == 1.0
+    assert found["soft targets"].soft
+    assert not found["no filter"].soft
+
+
+def test_entities_are_dropped_or_unknown_where_they_have_scores() -> None:
+    scored = Annotation("a", "pear", "ner", LABELS, "ok", ents=(Span(0, 4, "fruit", 0.6),))
+    found = by_name(settings_for([scored], config()))
+    assert kept(found["texts with an entity < 0.8 dropped"], [scored]) == []
+    assert kept(found["entities < 0.8 unknown"], [scored]) == ["a"]
+    assert kept(found["entities < 0.5 unknown"], [scored]) == ["a"]
+    unscored = by_name(settings_for([replace(scored, ents=(Span(0, 4, "fruit"),))], config()))
+    assert list(unscored) == ["no filter", "span errors corrected"]
+    assert unscored["span errors corrected"].rules["span_errors"]["folds"] == config()["rules"]["span_errors"]["folds"]
+
+
+def test_a_block_can_be_pasted_into_the_config() -> None:
+    shared = shared_rules(config())
+    assert "span_errors" not in shared["curation"]["rules"]
+    setting = by_name(settings_for([textcat("a", "x", "fruit", 0.4), textcat("b", "y", "fruit", 0.95)], config()))[
+        "confidence ≥ 0.9"
+    ]
+    pasted = load_config_from_str(setting.block(shared))
+    assert pasted["curation"]["rules"] == [*shared["curation"]["rules"], "min_confidence"]
+    rules = make_rules({**pasted, "rules": {**config()["rules"], **pasted["rules"]}}, "test")
+    assert "b" in [item.id for item in rules["min_confidence"]([textcat("b", "y", "fruit", 0.95)], Context()).kept]
+    assert not rules["min_confidence"]([textcat("a", "x", "fruit", 0.4)], Context()).kept
+
+
+def pool(wrong: float) -> list[Annotation]:
+    """RETURNS (List[Annotation]): 240 texts; of the fruit that share is called a tool, and the teacher is unsure."""
+    chance = random.Random(0)
+    found = []
+    for index in range(240):
+        label = LABELS[index % 2]
+        text = f"number {index}: {chance.choice(THINGS[label])}"
+        unsure = label == "fruit" and chance.random() < wrong
+        found.append(textcat(f"r{index}", text, "tool" if unsure else label, 0.4 if unsure else 0.95))
+    return found
+
+
+def swept(tmp_path: Path, annotations: list[Annotation], gold_dev: list[Annotation] | None) -> Sweep:
+    student = tmp_path / "student.cfg"
+    quick = {"training.max_steps": 30, "training.eval_frequency": 30, "training.batcher.size": 200}
+    quick["components.textcat.model.length"] = 512
+    read_student(CONFIGS / "textcat_fast.cfg", quick).to_disk(student)
+    nlp = spacy.blank("en")
+    docs = [annotate_doc(make_doc(nlp, Text(item.id, item.text)), item) for item in annotations]
+    return sweep(docs, annotations, config(), Context(), student=student, folder=tmp_path, gold_dev=gold_dev)
+
+
+@pytest.mark.slow
+def test_a_filter_that_takes_out_the_errors_is_found_on_peoples_labels(tmp_path: Path) -> None:
+    people = [
+        textcat(f"{thing}{i}", f"we took {i} of them, {thing}", label, gold=True)
+        for label in LABELS
+        for i in range(15)
+        for thing in THINGS[label]
+    ]
+    annotations = [*pool(0.7), textcat("leak", people[0].text, "tool", 0.99)]
+    found = swept(tmp_path, annotations, people)
+    assert (found.dev_from, found.dev, found.train) == ("gold", 120, 240)
+    assert found.best is not None
+    assert "confidence" in found.best.name or "surest" in found.best.name
+    first = found.outcomes[0]
+    assert first.name == "no filter"
+    assert first.difference is None
+    assert found.best.score.value > first.score.value + 0.2
+    by = {outcome.name: outcome for outcome in found.outcomes}
+    assert by["confidence ≥ 0.8"].kept < first.kept == 240
+
+
+@pytest.mark.slow
+def test_where_nothing_helps_nothing_is_best(tmp_path: Path) -> None:
+    found = swept(tmp_path, pool(0.0), None)
+    assert (found.dev_from, found.dev + found.train) == ("silver", 240)
+    assert found.best is None
+    assert found.outcomes[0].score.value > 0.9
+    assert [outcome.name for outcome in found.outcomes][1:] == ["soft targets", "soft targets, classes balanced"]
