@@ -12,8 +12,9 @@ from thinc.api import Config
 from ..types import Annotation
 
 MIN_CONFIDENCE = "spacy_distill.min_confidence.v1"
+LABEL_ERRORS = "spacy_distill.label_errors.v1"
 SPAN_ERRORS = "spacy_distill.span_errors.v1"
-ON_TRIAL = (MIN_CONFIDENCE, SPAN_ERRORS)
+ON_TRIAL = (MIN_CONFIDENCE, LABEL_ERRORS, SPAN_ERRORS)
 """Rules that settings add; all others of the config are part of every setting."""
 
 THRESHOLDS = (0.5, 0.8, 0.9)
@@ -79,19 +80,24 @@ def settings_for(annotations: Sequence[Annotation], config: Mapping[str, Any]) -
             made.append(Setting(f"confidence ≥ {threshold:g}", {"min_confidence": section}))
             within = {"@misc": MIN_CONFIDENCE, "threshold": 0.0, "per_label": _within(annotations, dropped)}
             made.append(Setting(f"the surest {1 - dropped:.0%} of each class", {"min_confidence": within}))
+    softened, dropped_errors = _rule(config, LABEL_ERRORS, "soften"), _rule(config, LABEL_ERRORS, "drop")
     return [
         *made,
         Setting("soft targets", soft=True),
         Setting("soft targets, classes balanced", soft=True, balance=1.0),
+        Setting("label errors dropped, soft targets, classes balanced", dropped_errors, soft=True, balance=1.0),
+        Setting("label errors softened, soft targets, classes balanced", softened, soft=True, balance=1.0),
     ]
 
 
-def _rule(config: Mapping[str, Any], function: str) -> dict[str, dict[str, Any]]:
-    """RETURNS (Dict[str, Dict[str, Any]]): The config's section for a function, else one with its defaults."""
+def _rule(config: Mapping[str, Any], function: str, action: str | None = None) -> dict[str, dict[str, Any]]:
+    """RETURNS (Dict[str, Dict[str, Any]]): The config's section for a function, else one with its defaults; with that
+    action if it has several."""
+    chosen = {} if action is None else {"action": action}
     for name, section in config.get("rules", {}).items():
         if section.get("@misc") == function:
-            return {name: section}
-    return {function.split(".")[1]: {"@misc": function}}
+            return {name: {**section, **chosen}}
+    return {function.split(".")[1]: {"@misc": function, **chosen}}
 
 
 def _has_scores(annotations: Sequence[Annotation]) -> bool:

@@ -58,6 +58,16 @@ def test_without_confidence_no_threshold_is_tried() -> None:
     assert not found["no filter"].soft
 
 
+def test_label_errors_are_on_trial_both_ways_with_the_configs_other_settings() -> None:
+    mine = config()
+    mine["rules"]["label_errors"]["mix"] = 0.8
+    found = by_name(settings_for([textcat("a", "pear", "fruit"), textcat("b", "saw", "tool")], mine))
+    assert "label_errors" not in shared_rules(mine)["curation"]["rules"]
+    for way, action in (("dropped", "drop"), ("softened", "soften")):
+        section = found[f"label errors {way}, soft targets, classes balanced"].rules["label_errors"]
+        assert (section["action"], section["mix"]) == (action, 0.8)
+
+
 def test_entities_are_dropped_or_unknown_where_they_have_scores() -> None:
     scored = Annotation("a", "pear", "ner", LABELS, "ok", ents=(Span(0, 4, "fruit", 0.6),))
     found = by_name(settings_for([scored], config()))
@@ -131,4 +141,9 @@ def test_where_nothing_helps_nothing_is_best(tmp_path: Path) -> None:
     assert (found.dev_from, found.dev + found.train) == ("silver", 240)
     assert found.best is None
     assert found.outcomes[0].score.value > 0.9
-    assert [outcome.name for outcome in found.outcomes][1:] == ["soft targets", "soft targets, classes balanced"]
+    assert [outcome.name for outcome in found.outcomes][1:] == [
+        "soft targets",
+        "soft targets, classes balanced",
+        "label errors dropped, soft targets, classes balanced",
+        "label errors softened, soft targets, classes balanced",
+    ]
