@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
@@ -48,11 +49,11 @@ def find_component(nlp: Language, task: TaskName | None = None) -> Component:
     """
     found = []
     for name in nlp.pipe_names:
-        pipe = nlp.get_pipe(name)
+        pipe: Any = nlp.get_pipe(name)
         for known, attribute in _ASSIGNS.items():
-            if attribute in nlp.get_pipe_meta(name).assigns and hasattr(pipe, "model") and task in (None, known):
+            if attribute in nlp.get_pipe_meta(name).assigns and hasattr(pipe, "predict") and task in (None, known):
                 labels = tuple(nlp.pipe_labels[name])
-                if isinstance(pipe, MultiLabel_TextCategorizer):
+                if not getattr(pipe, "exclusive", not isinstance(pipe, MultiLabel_TextCategorizer)):
                     found.append(Component(name, known, labels, False, float(pipe.cfg["threshold"])))
                 else:
                     found.append(Component(name, known, labels, True))

@@ -1,13 +1,16 @@
 """Turn a trained pipeline into one that spaCy loads by itself: stock factories, a config without traces of training.
 
-Nothing of this package is needed to run the result. Nothing of the texts it was trained on is left in it but what the
-weights hold: spaCy writes every word it saw in training to `vocab/strings.json`, and that list is dropped too.
+Nothing of this package is needed to run the result: where a component is ours, the module that runs it goes along, as
+a Python file in the frozen directory that imports spaCy alone (`spacy_distill.students.runtime`). Nothing of the texts
+it was trained on is left in it but what the weights hold: spaCy writes every word it saw in training to
+`vocab/strings.json`, and that list is dropped too.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,10 +24,15 @@ from thinc.api import Config
 from ..errors import ConfigError
 from ..evaluation.run import load
 from ..students.soft_textcat import STOCK_FACTORY
+from ..students.tiny import RUNTIME_FACTORY
 
 NOT_STOCK = ("spacy_distill", "spacy_llm")
+CARRIED = "spacy_distill.students.runtime."
+"""Modules that go along with a pipeline that needs them. They import spaCy and what it brings, nothing else, and their
+components need no list of words."""
 _STOCK = ("spacy", "spacy_legacy", "thinc")
-_TRAINING_ONLY = ("balance",)  # settings of our factories that spaCy's do not have
+_SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY}
+_TRAINING_ONLY = ("balance",)  # settings of the factories we train that those we ship do not have
 _WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec"}  # components that need no list of words
 _ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
 _META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")
@@ -41,11 +49,11 @@ def freeze(source: Path, target: Path) -> Language:
     """
     trained = load(source)
     config = stock_config(trained)
-    check_portable(config)
+    carried = check_portable(config)
     frozen = util.load_model_from_config(config, auto_fill=True)
     for name, pipe in frozen.components:  # a function component's factory is spaCy's own, whoever wrote the function
-        _check_module(f"[components.{name}]", getattr(pipe, "__module__", type(pipe).__module__))
-    wordless = {settings["factory"] for settings in config["components"].values()} <= _WORDLESS
+        carried |= _check_module(f"[components.{name}]", getattr(pipe, "__module__", type(pipe).__module__))
+    wordless = all(_is_wordless(config["nlp"]["lang"], pipe["factory"]) for pipe in config["components"].values())
     with tempfile.TemporaryDirectory() as directory:
         trained.to_disk(directory)
         frozen.from_disk(directory, exclude=["config", "meta", *(["vocab"] if wordless else [])])
@@ -58,37 +66,45 @@ def freeze(source: Path, target: Path) -> Language:
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     frozen.to_disk(target)
+    for module in carried:
+        shutil.copy(str(sys.modules[module].__file__), target)
     return spacy.load(target)
 
 
 def stock_config(nlp: Language) -> Config:
-    """RETURNS (Config): The sections `nlp` and `components`, with our factories turned into spaCy's. For all that
-    concerns training spaCy fills in its own defaults."""
+    """RETURNS (Config): The sections `nlp` and `components`, with the factories we train turned into those that ship,
+    spaCy's own where it has one. For all that concerns training spaCy fills in its own defaults."""
     full = nlp.config.interpolate()
     components = {}
     for name, settings in full["components"].items():
         components[name] = dict(settings)
-        if settings["factory"] in STOCK_FACTORY:
-            components[name]["factory"] = STOCK_FACTORY[settings["factory"]]
+        if settings["factory"] in _SHIPPED_AS:
+            components[name]["factory"] = _SHIPPED_AS[settings["factory"]]
             for key in _TRAINING_ONLY:
                 components[name].pop(key, None)
     return Config({"nlp": dict(full["nlp"]), "components": components})
 
 
-def check_portable(config: Mapping[str, Any]) -> None:
+def check_portable(config: Mapping[str, Any]) -> set[str]:
     """Make sure that a config needs spaCy alone, or packages that pip can install, and names no place on this machine.
 
+    RETURNS (Set[str]): Modules of ours that have to go along; see `CARRIED`.
     RAISES (ConfigError): The message names the component or setting.
     """
+    carried: set[str] = set()
     for where, key, value in _settings(config):
         if isinstance(value, str) and _ABSOLUTE_PATH.match(value):
             raise ConfigError(f"[{where}] {key} = {value!r} is a path on this machine. Train without it, then release.")
         if key == "factory" or key.startswith("@"):
             module = _module(config["nlp"]["lang"], "factories" if key == "factory" else key[1:], value)
-            _check_module(f"[{where}] {key} = {value!r}", module)
+            carried |= _check_module(f"[{where}] {key} = {value!r}", module)
+    return carried
 
 
-def _check_module(what: str, module: str) -> None:
+def _check_module(what: str, module: str) -> set[str]:
+    """RETURNS (Set[str]): The module, if it has to go along."""
+    if module.startswith(CARRIED):
+        return {module}
     package = module.split(".")[0]
     if package in NOT_STOCK:
         raise ConfigError(
@@ -100,6 +116,11 @@ def _check_module(what: str, module: str) -> None:
             f"{what} is code in {package!r}, which is not an installed package: whoever installs the pipeline would not"
             " have it."
         )
+    return set()
+
+
+def _is_wordless(lang: str, factory: str) -> bool:
+    return factory in _WORDLESS or _module(lang, "factories", factory).startswith(CARRIED)
 
 
 def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:

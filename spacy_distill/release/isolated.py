@@ -1,13 +1,15 @@
 """Answer texts with a pipeline in a process that has spaCy but neither this package nor spaCy-llm.
 
 `verify` runs this file's source text with the pipeline's path as argument and a JSON list of texts on standard input;
-the answers go to standard output. It must not import anything of ours.
+the answers go to standard output. It must not import anything of ours; Python files in the pipeline's directory are the
+code that the pipeline carries with it, and are run first, as the installed package does when it is imported.
 """
 
 import importlib.abc
 import importlib.metadata
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 BLOCKED = ("spacy_distill", "spacy_llm")
@@ -31,7 +33,10 @@ def main(path: str) -> None:
     importlib.metadata.distributions = others
     sys.meta_path.insert(0, Blocker())
     import spacy
+    from spacy.util import import_file
 
+    for code in sorted(Path(path).glob("*.py")):
+        import_file(code.stem, code)
     nlp = spacy.load(path)
     docs = nlp.pipe(json.load(sys.stdin))
     answers = [

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 from spacy.cli.package import package as spacy_package
 
 from ..errors import ConfigError, InputError, StageError
+
+NOT_REQUIRED = ("spacy-distill", "spacy_distill")
 
 SILVER_NOTE = (
     "Its training labels were made by a language model (silver), not by people. Before you pass the pipeline on, make"
@@ -70,9 +73,24 @@ def package(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # spaCy leaves the files it writes to the garbage collector
         spacy_package(
-            frozen, output_dir, name=name, version=version, create_sdist=False, create_wheel=False, require_parent=True
+            frozen,
+            output_dir,
+            code_paths=sorted(frozen.glob("*.py")),
+            name=name,
+            version=version,
+            create_sdist=False,
+            create_wheel=False,
+            require_parent=True,
         )
+    _drop_our_requirement(project)
     return build_wheel(project)
+
+
+def _drop_our_requirement(project: Path) -> None:
+    """Where the pipeline carries code of ours, spaCy found the original in this package and would ask for it."""
+    meta = json.loads((project / "meta.json").read_text(encoding="utf8"))
+    meta["requirements"] = [line for line in meta["requirements"] if Requirement(line).name not in NOT_REQUIRED]
+    (project / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
 
 
 def check_name(name: str, lang: str) -> str:

@@ -19,7 +19,7 @@ from ..errors import InputError
 STOCK_FACTORY = {"soft_textcat": "textcat", "soft_textcat_multilabel": "textcat_multilabel"}
 
 # The default score weights of spaCy's own factories; without them `model-best` would be an arbitrary step.
-_SCORES_TEXTCAT = {
+SCORES_TEXTCAT = {
     "cats_score": 1.0,
     "cats_score_desc": None,
     "cats_micro_p": None,
@@ -120,7 +120,7 @@ class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
         "scorer": {"@scorers": "spacy.textcat_scorer.v2"},
         "balance": 0.0,
     },
-    default_score_weights=_SCORES_TEXTCAT,
+    default_score_weights=SCORES_TEXTCAT,
 )
 def make_soft_textcat(
     nlp: Language,
@@ -145,7 +145,7 @@ def make_soft_textcat(
         "scorer": {"@scorers": "spacy.textcat_multilabel_scorer.v2"},
         "balance": 0.0,
     },
-    default_score_weights=_SCORES_TEXTCAT,
+    default_score_weights=SCORES_TEXTCAT,
 )
 def make_soft_textcat_multilabel(
     nlp: Language,

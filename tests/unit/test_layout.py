@@ -67,16 +67,31 @@ def test_imports_point_back_along_the_line() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("module", ["spacy_distill", "spacy_distill.students.soft_textcat"])
+@pytest.mark.parametrize(
+    "module", ["spacy_distill", "spacy_distill.students.soft_textcat", "spacy_distill.students.tiny"]
+)
 def test_what_spacy_loads_at_every_start_stays_light(module: str) -> None:
     program = (
         f"import spacy, sys; before = set(sys.modules); import {module};"
         "new = {name.split('.')[0] for name in set(sys.modules) - before};"
-        "heavy = new & {'torch', 'transformers', 'aiohttp', 'spacy_llm', 'jinja2', 'sklearn', 'rich', 'typer'};"
+        "names = 'torch transformers aiohttp spacy_llm jinja2 sklearn scipy rich typer';"
+        "heavy = new & set(names.split());"
         "sys.exit(f'{heavy}' if heavy else 0)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_what_a_wheel_carries_needs_spacy_alone() -> None:
+    modules = set()
+    files = (PACKAGE / "students" / "runtime").glob("[!_]*.py")
+    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf8")))):
+        if isinstance(node, ast.Import):
+            modules |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "an import from this package"
+            modules.add((node.module or "").split(".")[0])
+    assert modules - sys.stdlib_module_names <= {"spacy", "numpy", "thinc", "srsly"}
 
 
 def test_every_entry_point_exists() -> None:
