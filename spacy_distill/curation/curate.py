@@ -13,7 +13,7 @@ from spacy.util import load_config, registry
 
 from ..errors import ConfigError, InputError
 from ..types import Annotation, Rejection
-from .types import Books, Context, Correction, Curation, Rule, RuleBook, RuleResult, label_counts
+from .types import Books, Context, Correction, Curation, Doubt, Rule, RuleBook, RuleResult, label_counts
 
 
 def load_rules(path: Path) -> dict[str, Rule]:
@@ -82,19 +82,23 @@ def curate(annotations: Sequence[Annotation], rules: Mapping[str, Rule], context
     remaining = list(annotations)
     corrected: list[Correction] = []
     rejected: list[Rejection] = []
+    review: list[Doubt] = []
     books: list[RuleBook] = []
     for name, rule in rules.items():
         result = rule(list(remaining), context)
         corrections = _corrections(name, remaining, result)
         corrected.extend(corrections)
         rejected.extend(Rejection(annotation, name, reason) for annotation, reason in result.dropped)
+        review.extend(Doubt(annotation, name, reason) for annotation, reason in result.review)
         books.append(
             RuleBook(name, len(remaining), len(result.kept), len(corrections), len(result.dropped), dict(result.notes))
         )
         kept = {annotation.id: annotation for annotation in result.kept}
         remaining = [kept[annotation.id] for annotation in remaining if annotation.id in kept]
     counts = label_counts(annotations), label_counts(remaining)
-    return Curation(remaining, corrected, rejected, Books(tuple(books), *counts))
+    left = {annotation.id for annotation in remaining}
+    review = [doubt for doubt in review if doubt.annotation.id in left]
+    return Curation(remaining, corrected, rejected, review, Books(tuple(books), *counts))
 
 
 def _corrections(name: str, given: Sequence[Annotation], result: RuleResult) -> list[Correction]:

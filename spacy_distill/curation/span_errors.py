@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 
 from ..errors import ConfigError
-from ..texts import normal_form
 from ..types import Annotation, Span
+from .out_of_fold import Floats, check_folds, clusters_of, out_of_fold
 from .types import Context, Rule, RuleResult
-
-Floats = NDArray[np.float64]
 
 _MOST_SPANS = 8
 """A text with more entities counts no more than one with so many: one long list must not outvote the rest."""
@@ -40,8 +38,7 @@ def make_span_errors(folds: int = 5, min_probability: float = 0.6) -> Rule:
     RETURNS (Rule): Drops nothing. Notes count the entities and the stretches of tokens that were changed.
     RAISES (ConfigError): A setting out of its range.
     """
-    if folds < 2:
-        raise ConfigError(f"span_errors: folds is {folds}; expected 2 or more.")
+    check_folds("span_errors", folds)
     if not isinstance(min_probability, (int, float)) or not 0.0 <= min_probability <= 1.0:
         raise ConfigError(
             f"span_errors: min_probability is {min_probability!r}; expected a number from 0 to 1, such as 0.6."
@@ -53,7 +50,7 @@ def make_span_errors(folds: int = 5, min_probability: float = 0.6) -> Rule:
         texts = _Tokens.of(annotations)
         if len(set(texts.clusters)) < folds:
             return RuleResult(list(annotations), [], {"too few texts to judge": len(annotations)})
-        probabilities = _out_of_fold(texts, folds)
+        probabilities = _judge(texts, folds)
         thresholds = _Thresholds.of(texts, probabilities, min_probability)
         kept = []
         notes = {"entities relabelled": 0, "entities made unknown": 0, "other tokens made unknown": 0}
@@ -103,7 +100,7 @@ class _Tokens:
             tags.append(found)
             known.append(said)
         starts = np.cumsum([0, *map(len, docs)])
-        clusters = [annotation.group or normal_form(annotation.text) for annotation in annotations]
+        clusters = clusters_of(annotations)
         spans = np.array([len(annotation.ents or ()) for annotation in annotations])
         weights = _MOST_SPANS / np.maximum(spans, _MOST_SPANS)
         return cls(docs, labels, np.concatenate(tags), np.concatenate(known), starts, clusters, weights)
@@ -133,28 +130,22 @@ def _features(doc: Doc) -> Iterator[dict[str, float]]:
         }
 
 
-def _out_of_fold(texts: _Tokens, folds: int) -> Floats:
+def _judge(texts: _Tokens, folds: int) -> Floats:
     """RETURNS (NDArray[float]): For every token the probability of none and of each label, `(T, 1 + L)`, by a model
     that has not seen its text."""
     from sklearn.feature_extraction import FeatureHasher
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold
 
     hashed: Any = FeatureHasher(_BUCKETS).transform(row for doc in texts.docs for row in _features(doc))
-    features = hashed[:, np.unique(hashed.indices)]
     lengths = np.diff(texts.starts)
-    clusters = np.repeat(np.unique(texts.clusters, return_inverse=True)[1], lengths)
-    weights = np.repeat(texts.weights, lengths)
-    probabilities = np.zeros((len(texts.tags), 1 + len(texts.labels)))
-    for train, test in GroupKFold(folds).split(features, texts.tags, clusters):
-        train = train[texts.known[train]]
-        seen = np.unique(texts.tags[train])
-        if len(seen) < 2:
-            probabilities[test, seen] = 1.0
-            continue
-        model = LogisticRegression(max_iter=1000, tol=1e-3).fit(features[train], texts.tags[train], weights[train])
-        probabilities[np.ix_(test, seen)] = model.predict_proba(features[test])
-    return probabilities
+    return out_of_fold(
+        hashed[:, np.unique(hashed.indices)],
+        texts.tags,
+        1 + len(texts.labels),
+        clusters=np.repeat(texts.clusters, lengths).tolist(),
+        folds=folds,
+        known=texts.known,
+        weights=np.repeat(texts.weights, lengths),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,14 @@ class RuleResult:
         (`dataclasses.replace`) with other classes or entities.
     dropped (List[Tuple[Annotation, str]]): The same objects, with the reason, for a person to read.
     notes (Mapping[str, int]): Whatever else is worth counting, such as how many the rule could not judge.
+    review (List[Tuple[Annotation, str]]): What people should look at, as the rule was given it, with the reason: some
+        of what is in `kept`.
     """
 
     kept: list[Annotation]
     dropped: list[tuple[Annotation, str]]
     notes: Mapping[str, int] = field(default_factory=dict)
+    review: list[tuple[Annotation, str]] = field(default_factory=list)
 
 
 Rule = Callable[[list[Annotation], Context], RuleResult]
@@ -126,12 +129,30 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """An annotation that a rule kept, and that people should look at.
+
+    annotation (Annotation): As the rule was given it.
+    rule (str): The rule's name in the config.
+    reason (str): Why, for a person to read.
+    """
+
+    annotation: Annotation
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Curation:
-    """What a curation kept, what it corrected and rejected, and the books: given = kept + rejected."""
+    """What a curation kept, what it corrected and rejected, and the books: given = kept + rejected.
+
+    review (List[Doubt]): What people should look at first, of what was kept.
+    """
 
     kept: list[Annotation]
     corrected: list[Correction]
     rejected: list[Rejection]
+    review: list[Doubt]
     books: Books
 
 

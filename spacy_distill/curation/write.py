@@ -12,9 +12,10 @@ from spacy.tokens import Doc
 from ..docs import correct_doc, facts_of, write_docs
 from ..files import write_json, write_jsonl
 from ..types import Annotation, Rejection, TaskName
-from .types import Curation
+from .types import Curation, Doubt
 
-KEPT, CORRECTED, REJECTED, BOOKS = "kept.spacy", "corrected.jsonl", "rejected.jsonl", "curation.json"
+KEPT, CORRECTED, REJECTED, REVIEW = "kept.spacy", "corrected.jsonl", "rejected.jsonl", "review.jsonl"
+BOOKS = "curation.json"
 
 
 def write_curation(
@@ -26,7 +27,7 @@ def write_curation(
     task: TaskName,
     sources: Mapping[str, Any],
 ) -> None:
-    """Write `kept.spacy`, `corrected.jsonl`, `rejected.jsonl` and `curation.json`.
+    """Write `kept.spacy`, `corrected.jsonl`, `rejected.jsonl`, `review.jsonl` and `curation.json`.
 
     The kept docs are the originals, those that a rule corrected excepted.
 
@@ -55,27 +56,27 @@ def write_curation(
             for correction in curation.corrected
         ),
     )
-    write_jsonl(
-        output_dir / REJECTED,
-        (_row(rejection, facts_of(of_id[rejection.annotation.id], task) or {}) for rejection in curation.rejected),
-    )
+    for name, items in ((REJECTED, curation.rejected), (REVIEW, curation.review)):
+        rows = (_row(item, facts_of(of_id[item.annotation.id], task) or {}) for item in items)
+        write_jsonl(output_dir / name, rows)
     books = {
         "task": task,
         "given": len(annotations),
         "kept": len(curation.kept),
         "corrected": len({correction.after.id for correction in curation.corrected}),
         "rejected": len(curation.rejected),
+        "review": len(curation.review),
         **asdict(curation.books),
         "sources": dict(sources),
     }
     write_json(output_dir / BOOKS, books)
 
 
-def _row(rejection: Rejection, facts: Mapping[str, Any]) -> dict[str, Any]:
-    annotation = rejection.annotation
+def _row(item: Rejection | Doubt, facts: Mapping[str, Any]) -> dict[str, Any]:
+    annotation = item.annotation
     row = {
-        "rule": rejection.rule,
-        "reason": rejection.reason,
+        "rule": item.rule,
+        "reason": item.reason,
         "id": annotation.id,
         "text": annotation.text,
         "status": annotation.status,
@@ -86,9 +87,10 @@ def _row(rejection: Rejection, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(annotation: Annotation) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): The labels, or the spans and what is unknown, for JSON."""
+    """RETURNS (Dict[str, Any]): The labels and their scores, or the spans and what is unknown, for JSON."""
     if annotation.task == "textcat":
-        return {"labels": list(annotation.positive())}
+        scores = {label: round(score, 4) for label, score in (annotation.cats or {}).items()}
+        return {"labels": list(annotation.positive()), "scores": scores}
     said: dict[str, Any] = {"spans": [[span.start, span.end, span.label] for span in annotation.ents or ()]}
     unknown = [[span.start, span.end] for span in annotation.missing]
     return {**said, "unknown": unknown} if unknown else said

@@ -1,0 +1,59 @@
+"""What a quick linear model, trained on the teacher's other texts, would have said: the second opinion of two rules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..texts import normal_form
+from ..types import Annotation
+
+Floats = NDArray[np.float64]
+
+
+def out_of_fold(
+    features: Any,
+    classes: NDArray[np.int64],
+    count: int,
+    *,
+    clusters: Sequence[str],
+    folds: int,
+    known: NDArray[np.bool_],
+    weights: Floats,
+) -> Floats:
+    """Give every row its classes' probabilities, by a logistic regression that has not seen the row's cluster.
+
+    features (csr_matrix): `(N, F)`.
+    classes (NDArray[int]): What the teacher said, from 0 to `count` - 1 `(N,)`.
+    clusters (Sequence[str]): What a fold must not divide `(N,)`; `folds` different ones or more.
+    known (NDArray[bool]): Rows to learn from `(N,)`; the others get probabilities too.
+    weights (NDArray[float]): How much each row counts `(N,)`.
+    RETURNS (NDArray[float]): `(N, count)`.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
+
+    probabilities = np.zeros((len(classes), count))
+    numbers = np.unique(clusters, return_inverse=True)[1]
+    for train, test in GroupKFold(folds).split(features, classes, numbers):
+        train = train[known[train]]
+        seen = np.unique(classes[train])
+        if len(seen) < 2:
+            probabilities[test[:, None], seen] = 1.0
+            continue
+        model = LogisticRegression(max_iter=1000, tol=1e-3).fit(features[train], classes[train], weights[train])
+        probabilities[np.ix_(test, seen)] = model.predict_proba(features[test])
+    return probabilities
+
+
+def clusters_of(annotations: Sequence[Annotation]) -> list[str]:
+    """RETURNS (List[str]): What a fold must not divide: each text's group, or else the text and its copies."""
+    return [annotation.group or normal_form(annotation.text) for annotation in annotations]
+
+
+def check_folds(rule: str, folds: int) -> None:
+    """RAISES (ConfigError): Not a number of parts to divide texts into."""
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
+        raise ConfigError(f"{rule}: folds is {folds!r}; expected a whole number, 2 or more.")
