@@ -117,7 +117,7 @@ def curate(
         console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {named}", style="yellow")
     if sweep:
         first = found[0]
-        quick = "ner" if first.task == "ner" else "textcat_fast" if first.exclusive else "textcat_multilabel"
+        quick = "ner" if first.task == "ner" else "textcat_tiny" if first.exclusive else "textcat_multilabel"
         student = student or config.parent / f"{quick}.cfg"
         people = None
         if gold_dev is not None:
