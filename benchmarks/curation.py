@@ -54,7 +54,14 @@ CURATION = ROOT / "configs" / "curation.cfg"
 HYGIENE = ["status", "leakage"]
 RESAMPLES = 2000
 QUICK_TEXTS = 400
-TEXTCAT_STEPS, NER_STEPS, QUICK_STEPS = 400, 1000, 60
+TEXTCAT_STEPS, NER_STEPS, QUICK_STEPS = 400, 600, 100
+NER = {
+    "components.ner.model.tok2vec.embed.width": 64,
+    "components.ner.model.tok2vec.encode.depth": 2,
+    "training.optimizer.learn_rate": 0.003,
+    "training.patience": 0,
+}
+"""configs/ner.cfg made small and quick: a third of the time for the same F on mit_restaurant's dev set."""
 UNSURE = 0.8
 """mit_restaurant: an entity with a lower probability is doubtful; 15 % of the texts have one."""
 
@@ -128,7 +135,7 @@ class Bench:
         self.student = ROOT / "configs" / f"{'ner' if self.is_ner else student}.cfg"
         most = QUICK_STEPS if quick else NER_STEPS if self.is_ner else TEXTCAT_STEPS
         steps = read_student(self.student)["training"]["max_steps"]
-        self.overrides: dict[str, Any] = {"training.max_steps": min(steps, most)}
+        self.overrides: dict[str, Any] = {"training.max_steps": min(steps, most), **(NER if self.is_ner else {})}
         if name == "reddit_cooking" and not quick:
             if not (results / entities.VECTORS).is_dir():
                 entities.make_vectors(results)

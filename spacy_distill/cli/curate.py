@@ -58,6 +58,7 @@ def curate(
     within classes; errors corrected or dropped; soft targets; balanced classes), on the same texts, and compares them
     on the same dev texts with an interval against no filter. Writes `sweep.json`, and prints what to write into the
     config where a setting is significantly better. Without **--gold-dev** the comparison is with the teacher's labels.
+    Classes take seconds a setting, entities minutes.
 
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
@@ -132,7 +133,7 @@ def curate(
                 student=student,
                 folder=Path(folder),
                 gold_dev=people,
-                started=lambda name: console.print(f"Training {student}: {name}"),
+                started=lambda name: console.print(f"Training {student.name}: {name}"),
             )
         write_json(output_dir / SWEEP, {**asdict(compared), "sources": {**sources, "student": describe_file(student)}})
         _print_sweep(compared)
