@@ -21,7 +21,7 @@ import srsly
 from spacy.language import Language
 from spacy.pipeline.pipe import Pipe
 from spacy.scorer import Scorer
-from spacy.strings import hash_string
+from spacy.strings import hash_string  # type: ignore[attr-defined]
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -120,13 +120,16 @@ class Encoder:
         self.heads = heads
         position = self._matrix("embeddings.position_embeddings")
         self._positions = position + self._matrix("embeddings.token_type_embeddings")[0]
-        self._layers = []
+        self._layers: List[Tuple[Any, ...]] = []
         while f"encoder.layer.{len(self._layers)}.output.dense.weight" in arrays:
             name = f"encoder.layer.{len(self._layers)}."
             of_three = [self._dense(f"{name}attention.self.{part}") for part in ("query", "key", "value")]
             self._layers.append(
                 (
-                    tuple(np.concatenate(parts, axis=-1) for parts in zip(*of_three)),
+                    (
+                        np.concatenate([weight for weight, _ in of_three], axis=1),
+                        np.concatenate([bias for _, bias in of_three]),
+                    ),
                     self._dense(f"{name}attention.output.dense"),
                     self._norm(f"{name}attention.output.LayerNorm"),
                     self._dense(f"{name}intermediate.dense"),
