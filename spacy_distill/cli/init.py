@@ -15,7 +15,7 @@ STUDENTS = {
     "textcat_multilabel": ("textcat_multilabel",),
     "ner": ("ner",),
 }
-"""Configs of `spacy train` for each task; the first is what `project run train` takes, `project run sweep` tries all."""
+"""Configs of `spacy train` for each task: `project run train` takes the first, `project run sweep` tries all."""
 
 
 def init(

@@ -16,7 +16,7 @@ from spacy.language import Language
 from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, Corpus
 from ..corpus.manifest import Manifest, Part
 from ..curation.types import Context, label_counts
-from ..docs import annotate_doc, make_doc, read_annotated
+from ..docs import annotate_doc, make_doc, read_docs
 from ..errors import ConfigError, StageError
 from ..texts import normal_form
 from ..types import Annotation, Text
@@ -62,23 +62,24 @@ def pseudo_label(
     manifest = Manifest.read(corpus_dir / MANIFEST)
     if manifest.task != "textcat":
         raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
-    train, train_records = read_annotated(corpus_dir / TRAIN, student.vocab, "textcat")
-    dev, dev_records = read_annotated(corpus_dir / DEV, student.vocab, "textcat")
-    seen = {normal_form(record.text) for record in train_records} | {""}
-    given, asked = 0, []
-    for text in texts:
-        given += 1
+    train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
+    given = list(texts)
+    groups = {normal_form(text.text): text.group for text in given}
+    kept_out = [*gold]  # A corpus says nothing of groups, but the texts that it was made from are often among these.
+    kept_out += [Text(f"dev {n}", doc.text, groups.get(normal_form(doc.text))) for n, doc in enumerate(dev, 1)]
+    seen = {normal_form(doc.text) for doc in train} | {""}
+    asked = []
+    for text in given:
         if (form := normal_form(text.text)) not in seen:
             seen.add(form)
             asked.append(text)
-    kept_out = [*gold, *(Text(record.id, record.text, record.group) for record in dev_records)]
     stubs = [
         Annotation(text.id, text.text, "textcat", tuple(manifest.labels), "abstain", group=text.group) for text in asked
     ]
     leaks = Context.of(kept_out).leaks(stubs)
     asked = [text for text in asked if text.id not in leaks]
     if not asked:
-        raise StageError(f"None of {given} texts is left to label: train has them, or they leak from dev or gold.")
+        raise StageError(f"None of {len(given)} texts is left to label: train has them, or they leak from dev or gold.")
     added, records = [], []
     for text, doc in zip(asked, student.pipe([text.text for text in asked]), strict=True):
         if set(doc.cats) != set(manifest.labels):
@@ -101,9 +102,11 @@ def pseudo_label(
         added.append(annotate_doc(make_doc(student, text), record))
         if progress is not None:
             progress(1)
-    part = Part(len(train) + len(added), label_counts([*train_records, *records]))
+    counts = label_counts(records)
+    labels = {label: count + counts[label] for label, count in manifest.train.labels.items()}
+    part = Part(len(train) + len(added), labels)
     sources = {**manifest.sources, "pseudo_labelled": len(added)}
     corpus = Corpus(
         [*train, *added], dev, srsly.read_json(corpus_dir / LABELS), replace(manifest, train=part, sources=sources)
     )
-    return PseudoLabelled(corpus, given, given - len(asked) - len(leaks), len(leaks), len(added))
+    return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))

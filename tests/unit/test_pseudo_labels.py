@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from spacy_distill.cli import app
 from spacy_distill.corpus.build import build
 from spacy_distill.corpus.manifest import Manifest
-from spacy_distill.docs import annotate_doc, make_doc, read_annotations
+from spacy_distill.docs import annotate_doc, make_doc, read_docs
 from spacy_distill.errors import ConfigError, StageError
 from spacy_distill.students.pseudo_labels import pseudo_label
 from spacy_distill.types import Annotation, Text
@@ -36,7 +36,7 @@ def make_corpus(folder, labels=LABELS):
 
 
 def texts_of(folder, name):
-    return [record.text for record in read_annotations(folder / f"{name}.spacy", spacy.blank("xx").vocab)]
+    return [doc.text for doc in read_docs(folder / f"{name}.spacy", spacy.blank("xx").vocab)]
 
 
 def test_train_grows_and_dev_stays(student, tmp_path):
@@ -48,12 +48,13 @@ def test_train_grows_and_dev_stays(student, tmp_path):
         Text("old", train[0].upper()),
         Text("again", NEW[0].text + " "),
         Text("empty", "  "),
-        Text("leak", dev[0]),
+        Text("leak", dev[0], group="r1"),
         Text("near", "Sturdy lid, and it pours without a drip."),
+        Text("same group", "I have had it for a year.", group="r1"),
     ]
     done = []
     made = pseudo_label(student, folder, texts, gold=[gold], progress=done.append)
-    assert (made.given, made.known, made.leaking, made.added) == (7, 3, 2, 2)
+    assert (made.given, made.known, made.leaking, made.added) == (8, 3, 3, 2)
     assert sum(done) == 2
     made.corpus.write(tmp_path / "large")
     assert texts_of(tmp_path / "large", "train") == [*train, *(text.text for text in NEW)]

@@ -405,14 +405,15 @@ def _arrays(data: bytes) -> Dict[str, Any]:
         return dict(arrays)
 
 
-# Another package that carries this module, or spacy_distill itself, may have been first.
-if not Language.has_factory("frozen_encoder_textcat"):
+def make_frozen_encoder_textcat(nlp: Language, name: str, exclusive: bool, threshold: float) -> FrozenEncoderTextCat:
+    """Make a `frozen_encoder_textcat`."""
+    return FrozenEncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
 
-    @Language.factory(
-        "frozen_encoder_textcat", assigns=["doc.cats"], default_config={"exclusive": True, "threshold": 0.5}
+
+if not Language.has_factory("frozen_encoder_textcat"):  # another package that carries this module may have been first
+    Language.factory(
+        "frozen_encoder_textcat",
+        assigns=["doc.cats"],
+        default_config={"exclusive": True, "threshold": 0.5},
+        func=make_frozen_encoder_textcat,
     )
-    def make_frozen_encoder_textcat(
-        nlp: Language, name: str, exclusive: bool, threshold: float
-    ) -> FrozenEncoderTextCat:
-        """Make a `frozen_encoder_textcat`."""
-        return FrozenEncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
