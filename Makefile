@@ -17,7 +17,7 @@ help:  ## Show this list
 demo: $(VENV)/.demo  ## Real text, a real language model, a trained pipeline, a wheel: about a quarter of an hour
 	$(RUN) spacy project run all
 
-test: $(VENV)/.test assets/model/SmolLM2-135M-Instruct.Q4_1.gguf assets/gold.jsonl  ## The whole test suite, style and types
+test: $(VENV)/.test assets/model/SmolLM2-135M-Instruct.Q4_1.gguf assets/encoder/model.safetensors assets/unlabelled.jsonl  ## The whole test suite, style and types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
@@ -37,7 +37,10 @@ clean:  ## Remove everything that was made, except the virtual environments and 
 assets/model/%.gguf: | $(VENV)/.test
 	$(RUN) demo.fetch model
 
-assets/gold.jsonl: | $(VENV)/.test
+assets/encoder/%: | $(VENV)/.test
+	$(RUN) demo.fetch encoder
+
+assets/unlabelled.jsonl: | $(VENV)/.test
 	$(RUN) demo.fetch text
 
 $(VENV)/.demo: setup.cfg pyproject.toml constraints.txt

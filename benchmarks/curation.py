@@ -1,6 +1,6 @@
 """What does curation do for a student? The same student from a teacher's labels as they are, and from curated ones.
 
-    python -m benchmarks.curation [DATASET …] [--seeds 5] [--student textcat_fast] [--results FOLDER] [--quick]
+    python -m benchmarks.curation [DATASET …] [--seeds 5] [--student textcat_tiny] [--results FOLDER] [--quick]
 
 `student_raw` learns the teacher's hard labels, all texts weighing the same, with nothing taken out but replies that
 cannot be used and texts of the gold. `student_curated` goes by the configs as they are shipped: the rules of
@@ -44,7 +44,7 @@ from spacy_distill.evaluation.comparison import bootstrap, interval
 from spacy_distill.evaluation.pipelines import find_component, predict
 from spacy_distill.evaluation.scores import label_set, scores, tally
 from spacy_distill.files import write_json
-from spacy_distill.students.train import balance_override, train
+from spacy_distill.students.train import balance_override, read_student, train
 from spacy_distill.types import Annotation, Text
 
 from . import ROOT, data_path, entities, print_json
@@ -54,7 +54,14 @@ CURATION = ROOT / "configs" / "curation.cfg"
 HYGIENE = ["status", "leakage"]
 RESAMPLES = 2000
 QUICK_TEXTS = 400
-TEXTCAT_STEPS, NER_STEPS, QUICK_STEPS = 400, 1000, 60
+TEXTCAT_STEPS, NER_STEPS, QUICK_STEPS = 400, 600, 100
+NER = {
+    "components.ner.model.tok2vec.embed.width": 64,
+    "components.ner.model.tok2vec.encode.depth": 2,
+    "training.optimizer.learn_rate": 0.003,
+    "training.patience": 0,
+}
+"""configs/ner.cfg made small and quick: a third of the time for the same F on mit_restaurant's dev set."""
 UNSURE = 0.8
 """mit_restaurant: an entity with a lower probability is doubtful; 15 % of the texts have one."""
 
@@ -99,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"Default: all of {', '.join(DATASETS)}")
     parser.add_argument("--seeds", type=int, default=5, help="How many students of each kind, with seeds 0, 1, …")
-    parser.add_argument("--student", default="textcat_fast", help="The classifier's config in configs/")
+    parser.add_argument("--student", default="textcat_tiny", help="The classifier's config in configs/")
     parser.add_argument("--results", type=Path, help="Folder of what was trained already; default: a temporary one")
     parser.add_argument("--parts", nargs="*", default=[], choices=list(PARTS), help="Students of parts of the curation")
     parser.add_argument("--quick", action="store_true", help="One seed, 400 texts of each data set, 60 steps")
@@ -126,10 +133,9 @@ class Bench:
         self.name, self.results, self.folder, self.quick = name, results, folder, quick
         self.is_ner = name in ("reddit_cooking", "mit_restaurant")
         self.student = ROOT / "configs" / f"{'ner' if self.is_ner else student}.cfg"
-        self.overrides: dict[str, Any] = {}
-        if "max_steps" in self.student.read_text(encoding="utf8"):
-            steps = NER_STEPS if self.is_ner else TEXTCAT_STEPS
-            self.overrides["training.max_steps"] = QUICK_STEPS if quick else steps
+        most = QUICK_STEPS if quick else NER_STEPS if self.is_ner else TEXTCAT_STEPS
+        steps = read_student(self.student)["training"]["max_steps"]
+        self.overrides: dict[str, Any] = {"training.max_steps": min(steps, most), **(NER if self.is_ner else {})}
         if name == "reddit_cooking" and not quick:
             if not (results / entities.VECTORS).is_dir():
                 entities.make_vectors(results)

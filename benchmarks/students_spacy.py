@@ -86,6 +86,8 @@ class SpacySystem(System):
         config = self.config()
         paths = {"train": "train.spacy", "dev": "dev.spacy", "labels": LABELS}
         config["paths"].update({name: str(folder / file) for name, file in paths.items() if name in config["paths"]})
+        if "encoder" in config["paths"]:
+            config["paths"]["encoder"] = str(self.encoder)
         config["system"]["seed"] = self.seed
         config["training"]["before_update"] = {"@callbacks": "benchmarks.cap.v1", "seconds": CAP_S}
         self.best.parent.mkdir()

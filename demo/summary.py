@@ -16,15 +16,18 @@ from demo.install import newest_wheel
 
 
 def main() -> None:
-    evaluation = json.loads(Path("evaluation/evaluation.json").read_text(encoding="utf8"))
+    tiny, large = (_read(Path(folder, "evaluation.json")) for folder in ("evaluation", "evaluation/large"))
+    names = {"student": "tiny student"}
+    results = [{**result, "name": names.get(result["name"], result["name"])} for result in tiny["results"]]
+    results += [{**result, "name": "large student"} for result in large["results"] if result["name"] == "student"]
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:  # a pipe has no width: leave the table room
         console = Console(highlight=False, soft_wrap=True, width=120)
-    table = Table(title=f"{evaluation['texts']} sentences rated by people, 95 % intervals", title_justify="left")
+    table = Table(title=f"{tiny['texts']} sentences rated by people, 95 % intervals", title_justify="left")
     table.add_column("")
     for column in ("accuracy", "macro F1", "words/s", "MB", "labels used"):
         table.add_column(column, justify="right", no_wrap=True)
-    for result in sorted(evaluation["results"], key=lambda result: -result["scores"]["accuracy"]["value"]):
+    for result in sorted(results, key=lambda result: -result["scores"]["accuracy"]["value"]):
         table.add_row(
             result["name"],
             _interval(result["scores"]["accuracy"]),
@@ -34,9 +37,15 @@ def main() -> None:
             f"{100 * result['label_coverage']:.0f} %",
         )
     console.print(table)
-    for sentence in evaluation["verdict"]:
-        console.print(sentence, markup=False)
+    for name, evaluation in {"large": large, "tiny": tiny}.items():
+        for sentence in evaluation["verdict"]:
+            console.print(sentence.replace("The student", f"The {name} student"), markup=False)
     console.print(f"\nReport: {Path('evaluation/report.html')}\nWheel:  {newest_wheel(Path('packages'))}", markup=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+    return evaluation
 
 
 def _interval(found: dict[str, Any]) -> str:

@@ -18,7 +18,9 @@ from .import_ import import_
 from .init import init
 from .ledger import ledger
 from .preview import preview
+from .pseudo_label import pseudo_label
 from .release import release
+from .sweep import sweep
 from .vectors import vectors
 
 INTERRUPTED = 130
@@ -35,8 +37,9 @@ app = typer.Typer(
 The straight line: **init** a project, **preview** ten labels, **choose** the prompt (embedded teachers), **annotate**
 texts or **import** labels made elsewhere, **aggregate** those of several teachers, **export** them for people to
 correct and import those corrections, **calibrate** their confidence, **curate** them, build a **corpus**, train with
-`spacy train` (with word **vectors** where labels are few), **evaluate** student and teacher against people, **release**
-a wheel that needs spaCy alone.
+`spacy train` (with word **vectors** where labels are few) or **sweep** all kinds of student, let a large student
+**pseudo-label** the rest for a small one, **evaluate** student and teacher against people, **release** a wheel that
+needs spaCy alone.
 
 Every command reads and writes files, so any step can be run again, alone, or replaced by your own.""",
 )
@@ -52,6 +55,8 @@ app.command("calibrate")(calibrate)
 app.command("curate")(curate)
 app.command("corpus")(corpus)
 app.command("vectors")(vectors)
+app.command("sweep")(sweep)
+app.command("pseudo-label")(pseudo_label)
 app.command("evaluate")(evaluate)
 app.command("release")(release)
 

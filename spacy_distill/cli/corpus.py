@@ -24,6 +24,9 @@ def corpus(
         Optional[Path], typer.Option(help="Gold to use as dev; all curated docs then go to train.")
     ] = None,
     hard: Annotated[bool, typer.Option(help="Train on the best label alone, not on the probabilities.")] = False,
+    temperature: Annotated[
+        float, typer.Option(help="Above 1 flattens train's probabilities, below sharpens them.")
+    ] = 1.0,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize --gold-dev.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text in --gold-dev.")] = "text",
@@ -65,6 +68,7 @@ def corpus(
         dev_share=dev_share,
         seed=seed,
         soft=not hard,
+        temperature=temperature,
         gold_dev=gold,
         nlp=nlp,
         sources=sources,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..curation.types import Correction, Curation
     from ..evaluation.comparison import Interval
     from ..evaluation.curation_sweep import Sweep
+    from ..types import Annotation as Record
 
 FEW_EXAMPLES = 10
 """A label with fewer texts than this is named in a warning."""
@@ -49,13 +50,15 @@ def curate(
 
     Reads annotated docs; runs the rules that **config** lists, in its order; writes `kept.spacy` (the docs as they
     were, or as a rule corrected them), `corrected.jsonl` (before and after), `rejected.jsonl` (each with the rule and
-    its reason) and `curation.json` (the books: nothing disappears uncounted). Name every file you evaluate on with
-    **--gold**, so that the student never sees those texts or near-duplicates of them.
+    its reason), `review.jsonl` (what is kept and people should look at) and `curation.json` (the books: nothing
+    disappears uncounted). Name every file you evaluate on with **--gold**, so that the student never sees those texts
+    or near-duplicates of them.
 
     **--sweep** trains a quick student for each of several settings (no filter; confidence thresholds, overall and
     within classes; errors corrected or dropped; soft targets; balanced classes), on the same texts, and compares them
     on the same dev texts with an interval against no filter. Writes `sweep.json`, and prints what to write into the
     config where a setting is significantly better. Without **--gold-dev** the comparison is with the teacher's labels.
+    Classes take seconds a setting, entities minutes.
 
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
@@ -69,7 +72,7 @@ def curate(
     from ..curation.curate import curate as run
     from ..curation.curate import make_rules, read_rules
     from ..curation.types import Context
-    from ..curation.write import BOOKS, CORRECTED, KEPT, REJECTED, write_curation
+    from ..curation.write import BOOKS, CORRECTED, KEPT, REJECTED, REVIEW, write_curation
     from ..docs import read_annotated
     from ..errors import ConfigError, StageError
     from ..evaluation.curation_sweep import sweep as run_sweep
@@ -100,7 +103,7 @@ def curate(
     _print_books(result)
     if explain:
         _print_examples(result)
-    console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, BOOKS))}")
+    console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, REVIEW, BOOKS))}")
     if "leakage" in rules and not gold:
         console.print("No --gold was given: nothing keeps the texts you evaluate on out of the training data.")
     if not result.kept:
@@ -115,7 +118,7 @@ def curate(
         console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {named}", style="yellow")
     if sweep:
         first = found[0]
-        quick = "ner" if first.task == "ner" else "textcat_fast" if first.exclusive else "textcat_multilabel"
+        quick = "ner" if first.task == "ner" else "textcat_tiny" if first.exclusive else "textcat_multilabel"
         student = student or config.parent / f"{quick}.cfg"
         people = None
         if gold_dev is not None:
@@ -130,7 +133,7 @@ def curate(
                 student=student,
                 folder=Path(folder),
                 gold_dev=people,
-                started=lambda name: console.print(f"Training {student}: {name}"),
+                started=lambda name: console.print(f"Training {student.name}: {name}"),
             )
         write_json(output_dir / SWEEP, {**asdict(compared), "sources": {**sources, "student": describe_file(student)}})
         _print_sweep(compared)
@@ -207,7 +210,7 @@ def _difference(correction: Correction) -> str:
     """RETURNS (str): What was said before and after, of the spans or classes that differ."""
     before, after = correction.before, correction.after
     if after.ents is None:
-        return f"{', '.join(before.positive())} became {', '.join(after.positive())}"
+        return f"{_scored(before)} became {_scored(after)}"
     now = {(span.start, span.end): span.label for span in after.ents}
     said = [
         f"{_short(after.text[span.start : span.end], 30)!r} {span.label} became"
@@ -219,6 +222,12 @@ def _difference(correction: Correction) -> str:
     fresh = [span for span in after.missing if (span.start, span.end) not in known]
     said += [f"{_short(after.text[span.start : span.end], 30)!r} became unknown" for span in fresh]
     return "; ".join(said[:4]) + ("; …" if len(said) > 4 else "")
+
+
+def _scored(annotation: Record) -> str:
+    """RETURNS (str): The classes with a score worth naming."""
+    scores = sorted((annotation.cats or {}).items(), key=lambda item: -item[1])
+    return ", ".join(f"{label} {score:.2f}" for label, score in scores[:3] if score >= 0.01) or "no label"
 
 
 def _short(text: str, length: int = 80) -> str:

@@ -10,7 +10,12 @@ import typer
 from .common import blank, console
 
 TEMPLATE = Path(__file__).parent / "template"
-STUDENTS = {"textcat": "textcat_accurate", "textcat_multilabel": "textcat_multilabel", "ner": "ner"}
+STUDENTS = {
+    "textcat": ("textcat_tiny", "textcat_accurate", "textcat_fast", "textcat_encoder"),
+    "textcat_multilabel": ("textcat_multilabel",),
+    "ner": ("ner",),
+}
+"""Configs of `spacy train` for each task; the first is what `project run train` takes, `project run sweep` tries all."""
 
 
 def init(
@@ -78,7 +83,7 @@ def init(
         "texts": f"assets/texts{texts.suffix}",
         "gold": f"assets/gold{gold.suffix if gold else '.jsonl'}",
         "has_gold": gold is not None,
-        "student": STUDENTS[task],
+        "student": STUDENTS[task][0],
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE), keep_trailing_newline=True, undefined=jinja2.StrictUndefined
@@ -88,7 +93,7 @@ def init(
         folder / "project.yml": environment.get_template("project.yml.jinja").render(settings),
         folder / "configs" / "teacher.cfg": environment.get_template("teacher.cfg.jinja").render(settings),
     }
-    for name in ("curation", STUDENTS[task], *(["textcat_fast"] if task == "textcat" else [])):
+    for name in ("curation", *STUDENTS[task]):
         files[folder / "configs" / f"{name}.cfg"] = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
     copies = {
         folder / str(place): source

@@ -58,6 +58,7 @@ def build(
     dev_share: float = 0.15,
     seed: int = 0,
     soft: bool = True,
+    temperature: float = 1.0,
     gold_dev: Sequence[Annotation] | None = None,
     nlp: Language | None = None,
     sources: Mapping[str, Any] | None = None,
@@ -70,6 +71,8 @@ def build(
     seed (int): The split's seed.
     soft (bool): Keep the teacher's probabilities as targets. Dev is hard in any case: with soft labels there spaCy
         cannot score.
+    temperature (float): Above 0. The probabilities p that train keeps become p^(1/T), normalised: flatter above 1,
+        sharper below (Hinton et al. 2015, https://arxiv.org/abs/1503.02531). Teachers are too sure more often than not.
     gold_dev (Optional[Sequence[Annotation]]): Gold to use as dev; all curated docs then go to train.
     nlp (Optional[Language]): Tokenizes the gold; needed with `gold_dev` alone.
     sources (Optional[Mapping[str, Any]]): For the manifest: where it all comes from.
@@ -79,6 +82,8 @@ def build(
     """
     if not 0.0 < dev_share < 1.0:
         raise ConfigError(f"dev_share is {dev_share}; expected a number between 0 and 1, such as 0.15.")
+    if not 0.0 < temperature < float("inf"):
+        raise ConfigError(f"temperature is {temperature}; expected a number above 0, such as 2.")
     if not annotations:
         raise StageError("There are no curated docs: curation kept nothing. Its curation.json says which rule did it.")
     _check([*annotations, *(gold_dev or ())])
@@ -105,13 +110,14 @@ def build(
         dev_records = [annotations[index] for index in dev]
         dev_docs = [docs[index] for index in dev]
     train_records = [annotations[index] for index in train]
-    train_docs = [_target(docs[index], annotations[index], soft) for index in train]
+    train_docs = [_target(docs[index], annotations[index], soft, temperature) for index in train]
     dev_docs = [_target(doc, annotation, False) for doc, annotation in zip(dev_docs, dev_records, strict=True)]
     manifest = Manifest(
         task=first.task,
         labels=list(first.labels),
         exclusive=first.exclusive,
         soft=soft and first.task == "textcat",
+        temperature=temperature,
         train=Part(len(train_docs), label_counts(train_records)),
         dev=Part(len(dev_docs), label_counts(dev_records)),
         dev_from="silver" if gold_dev is None else "gold",
@@ -162,17 +168,34 @@ def _check_overlap(annotations: Sequence[Annotation], gold: Sequence[Annotation]
         )
 
 
-def _target(doc: Doc, annotation: Annotation, soft: bool) -> Doc:
+def _target(doc: Doc, annotation: Annotation, soft: bool, temperature: float = 1.0) -> Doc:
     """RETURNS (Doc): A copy with the annotation's classes and no others; an entity's doc as it is."""
     if annotation.cats is None:
         return doc
     positive = annotation.positive()
     copy = doc.copy()
-    copy.cats = {
-        label: float(annotation.cats.get(label, 0.0)) if soft else float(label in positive)
-        for label in annotation.labels
-    }
+    copy.cats = (
+        _tempered(
+            {label: float(annotation.cats.get(label, 0.0)) for label in annotation.labels},
+            annotation.exclusive,
+            temperature,
+        )
+        if soft
+        else {label: float(label in positive) for label in annotation.labels}
+    )
     return copy
+
+
+def _tempered(cats: dict[str, float], exclusive: bool, temperature: float) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): p^(1/T) / sum of p^(1/T), over the classes, or where they do not exclude each other
+    over p and 1 - p of each."""
+    if temperature == 1.0:
+        return cats
+    if not exclusive:
+        return {label: _tempered({"": p, "not": 1.0 - p}, True, temperature)[""] for label, p in cats.items()}
+    highest = max(cats.values())  # Before the power: a sharp one takes small figures to nothing.
+    powers = {label: (p / highest) ** (1.0 / temperature) for label, p in cats.items()}
+    return {label: power / sum(powers.values()) for label, power in powers.items()}
 
 
 def _gold_docs(nlp: Language, gold: Sequence[Annotation]) -> list[Doc]:

@@ -43,6 +43,7 @@ class Manifest:
     sources (Mapping[str, Any]): Files it was made of, with their sha256.
     curation (Optional[Sequence[Mapping[str, Any]]]): The curation's rules and counts, where they were found.
     versions (Mapping[str, str]): Of what made it.
+    temperature (float): Of train's probabilities, see `build`.
     """
 
     task: TaskName
@@ -58,6 +59,7 @@ class Manifest:
     sources: Mapping[str, Any]
     curation: Sequence[Mapping[str, Any]] | None
     versions: Mapping[str, str]
+    temperature: float = 1.0
 
     def write(self, path: Path) -> None:
         """Write the manifest as JSON."""

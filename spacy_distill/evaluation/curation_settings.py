@@ -13,7 +13,8 @@ from ..types import Annotation
 
 MIN_CONFIDENCE = "spacy_distill.min_confidence.v1"
 SPAN_ERRORS = "spacy_distill.span_errors.v1"
-ON_TRIAL = (MIN_CONFIDENCE, SPAN_ERRORS)
+LABEL_ERRORS = "spacy_distill.label_errors.v1"
+ON_TRIAL = (MIN_CONFIDENCE, SPAN_ERRORS, LABEL_ERRORS)
 """Rules that settings add; all others of the config are part of every setting."""
 
 THRESHOLDS = (0.5, 0.8, 0.9)
@@ -73,16 +74,24 @@ def settings_for(annotations: Sequence[Annotation], config: Mapping[str, Any]) -
             unknown = {**drop, "unsure_entities": "unknown"}
             made.append(Setting(f"entities < {threshold:g} unknown", {"min_confidence": unknown}))
         return [*made, Setting("span errors corrected", _rule(config, SPAN_ERRORS))]
-    for threshold in THRESHOLDS:
-        if dropped := _share_below(annotations, threshold):
+    shares = {_share_below(annotations, threshold): threshold for threshold in reversed(THRESHOLDS)}
+    for below, threshold in sorted(shares.items()):
+        if 0.0 < below < 1.0:
             section = {"@misc": MIN_CONFIDENCE, "threshold": threshold}
             made.append(Setting(f"confidence ≥ {threshold:g}", {"min_confidence": section}))
-            within = {"@misc": MIN_CONFIDENCE, "threshold": 0.0, "per_label": _within(annotations, dropped)}
-            made.append(Setting(f"the surest {1 - dropped:.0%} of each class", {"min_confidence": within}))
+            within = {"@misc": MIN_CONFIDENCE, "threshold": 0.0, "per_label": _within(annotations, below)}
+            made.append(Setting(f"the surest {1 - below:.0%} of each class", {"min_confidence": within}))
+    errors = _rule(config, LABEL_ERRORS)
+    dropped, softened = (
+        {name: {**section, "action": action} for name, section in errors.items()} for action in ("drop", "soften")
+    )
     return [
         *made,
+        Setting("label errors dropped", dropped),
         Setting("soft targets", soft=True),
         Setting("soft targets, classes balanced", soft=True, balance=1.0),
+        Setting("soft targets, label errors softened", softened, soft=True),
+        Setting("soft targets, label errors softened, classes balanced", softened, soft=True, balance=1.0),
     ]
 
 
@@ -99,10 +108,9 @@ def _has_scores(annotations: Sequence[Annotation]) -> bool:
 
 
 def _share_below(annotations: Sequence[Annotation], threshold: float) -> float:
-    """RETURNS (float): How much a threshold would drop, 0 to 1; 0 too where it would leave nothing."""
+    """RETURNS (float): How much a threshold would drop, 0 to 1."""
     sure = [annotation.confidence for annotation in annotations if annotation.confidence is not None]
-    dropped = sum(confidence < threshold for confidence in sure) / len(annotations)
-    return dropped if dropped < 1 else 0.0
+    return sum(confidence < threshold for confidence in sure) / len(annotations)
 
 
 def _within(annotations: Sequence[Annotation], dropped: float) -> dict[str, float]:

@@ -23,6 +23,7 @@ from thinc.api import Config
 
 from ..errors import ConfigError
 from ..evaluation.run import load
+from ..students.encoder import RUNTIME_FACTORY as ENCODER_FACTORY
 from ..students.soft_textcat import STOCK_FACTORY
 from ..students.tiny import RUNTIME_FACTORY
 
@@ -31,8 +32,8 @@ CARRIED = "spacy_distill.students.runtime."
 """Modules that go along with a pipeline that needs them. They import spaCy and what it brings, nothing else, and their
 components need no list of words."""
 _STOCK = ("spacy", "spacy_legacy", "thinc")
-_SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY}
-_TRAINING_ONLY = ("balance",)  # settings of the factories we train that those we ship do not have
+_SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY, **ENCODER_FACTORY}
+_TRAINING_ONLY = ("balance", "encoder")  # settings of the factories we train that those we ship do not have
 _WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec"}  # components that need no list of words
 _ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
 _META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")

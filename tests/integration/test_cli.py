@@ -138,7 +138,7 @@ def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> Non
     assert (code, err) == (0, "")
     assert "2 texts, 2 labels" in out
     configs = {path.stem: load_config(path, interpolate=True) for path in Path("desk/configs").glob("*.cfg")}
-    student = {"textcat": "textcat_accurate"}.get(task, task)
+    student = {"textcat": "textcat_tiny"}.get(task, task)
     assert {"teacher", "curation", student} <= set(configs)
     nlp = load_teacher(Path("desk/configs/teacher.cfg"))
     component = nlp.get_pipe("llm")

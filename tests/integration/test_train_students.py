@@ -61,6 +61,7 @@ def run(*args: str | Path) -> str:
 @pytest.mark.parametrize(
     ("config", "task", "exclusive"),
     [
+        ("textcat_tiny", "textcat", True),
         ("textcat_fast", "textcat", True),
         ("textcat_accurate", "textcat", True),
         ("textcat_multilabel", "textcat", False),

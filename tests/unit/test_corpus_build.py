@@ -51,6 +51,29 @@ def test_train_is_soft_and_dev_is_hard() -> None:
     assert {value for doc in hard.train for value in doc.cats.values()} == {1.0, 0.0}
 
 
+def test_a_temperature_flattens_or_sharpens_train_alone() -> None:
+    records = textcat()
+    flat = build(docs_of(records), records, dev_share=0.25, temperature=2.0)
+    highest = 0.75**0.5 / (0.75**0.5 + 0.25**0.5)
+    assert {round(max(doc.cats.values()), 9) for doc in flat.train} == {round(highest, 9)}
+    assert all(doc.cats["bird"] == 0.0 for doc in flat.train)
+    assert {value for doc in flat.dev for value in doc.cats.values()} == {1.0, 0.0}
+    assert flat.manifest.temperature == 2.0
+    sharp = build(docs_of(records), records, dev_share=0.25, temperature=0.001)
+    assert {max(doc.cats.values()) for doc in sharp.train} == {1.0}
+
+
+def test_classes_that_do_not_exclude_each_other_have_a_temperature_each() -> None:
+    records = [replace(item, exclusive=False, cats={"fruit": 0.8, "tool": 0.5, "bird": 0.0}) for item in textcat()]
+    cats = build(docs_of(records), records, temperature=0.5).train[0].cats
+    assert cats == pytest.approx({"fruit": 0.64 / (0.64 + 0.04), "tool": 0.5, "bird": 0.0})
+
+
+def test_a_temperature_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="temperature is 0"):
+        build(docs_of(textcat()), textcat(), temperature=0.0)
+
+
 def test_a_multi_label_dev_takes_every_class_at_half_or_more() -> None:
     cats = {"fruit": 0.9, "tool": 0.5, "bird": 0.4}
     records = [replace(item, exclusive=False, cats=cats) for item in textcat()]

@@ -28,6 +28,7 @@ GRAMS = (3, 4, 5)
 LONGEST_WORD = 40  # characters: of a URL the rest is not looked at
 TOKENIZER_CACHE = 1_000_000  # chunks; spaCy's default of 10,000 is filled by a few thousand texts
 CACHE_BYTES = 64_000_000  # of rows; then it starts anew
+MOST_DOCS = 128  # at a time: with more of them alive the processor's cache is left, and the tokenizer slows down
 _WIDE = 24  # from so many columns on, one product a text is faster than `reduceat`
 _EVEN, _ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
@@ -78,49 +79,47 @@ class Index:
     """
 
     def __init__(self, capacity: int = 1024) -> None:
-        size = 1 << max(4 * capacity - 1, 1).bit_length()
+        size = 1 << max(8 * capacity - 1, 1).bit_length()
         self._mask = np.uint64(size - 1)
         self._keys = np.zeros(size, dtype=np.uint64)  # 0: free. No word and no feature has that key.
         self._rows = np.zeros(size, dtype=np.int32)
+        self._passed = np.zeros(size, dtype=bool)  # some key found this place taken and lies further on
         self._count = 0
 
     def find(self, keys: Any) -> Any:
         """RETURNS (NDArray[int32]): A row for each key, `(N,)`."""
-        slots = keys & self._mask
-        there = self._keys.take(slots.view(np.int64))
-        rows = self._rows.take(slots.view(np.int64))
-        other = np.flatnonzero(there != keys)
-        if len(other):
-            rows[other] = 0
-            other = other[there[other] != 0]
-        while len(other):  # another key's place: the next one
-            slots[other] = (slots[other] + np.uint64(1)) & self._mask
-            at = slots[other].view(np.int64)
-            there = self._keys[at]
-            same = there == keys[other]
-            rows[other[same]] = self._rows[at[same]]
-            other = other[~same & (there != 0)]
+        slots = (keys & self._mask).view(np.int64)
+        same = self._keys.take(slots) == keys
+        rows = self._rows.take(slots) * same
+        left = np.flatnonzero(~same)
+        left = left[self._passed[slots[left]]]
+        slots = slots[left]
+        while len(left):
+            slots = (slots + 1) & int(self._mask)
+            same = self._keys[slots] == keys[left]
+            rows[left[same]] = self._rows[slots[same]]
+            further = self._passed[slots] > same
+            left, slots = left[further], slots[further]
         return rows
 
     def add(self, keys: Any, rows: Any) -> None:
         """Add keys that are not there yet, each once."""
         self._count += len(keys)
-        if 4 * self._count > len(self._keys):
+        if 8 * self._count > len(self._keys):
             old = np.flatnonzero(self._keys)
             keys, rows = np.concatenate([self._keys[old], keys]), np.concatenate([self._rows[old], rows])
             self.__init__(2 * self._count)  # type: ignore[misc]
             self._count = len(keys)
-        slots = keys & self._mask
-        left = np.arange(len(keys))
-        while len(left):
-            at = slots[left].view(np.int64)
-            free = self._keys[at] == 0
-            _, first = np.unique(at[free], return_index=True)
-            placed = np.flatnonzero(free)[first]
-            self._keys[at[placed]] = keys[left[placed]]
-            self._rows[at[placed]] = rows[left[placed]]
-            left = np.delete(left, placed)
-            slots[left] = (slots[left] + np.uint64(1)) & self._mask
+        slots = (keys & self._mask).view(np.int64)
+        while len(keys):
+            free = np.flatnonzero(self._keys[slots] == 0)
+            _, first = np.unique(slots[free], return_index=True)  # one key a place
+            placed = free[first]
+            self._keys[slots[placed]] = keys[placed]
+            self._rows[slots[placed]] = rows[placed]
+            keys, rows, slots = np.delete(keys, placed), np.delete(rows, placed), np.delete(slots, placed)
+            self._passed[slots] = True
+            slots = (slots + 1) & int(self._mask)
 
 
 def sum_segments(rows: Any, starts: Any) -> Any:
@@ -248,10 +247,12 @@ class CollapsedTextCat(Pipe):
 
     def predict(self, docs: Sequence[Doc]) -> Any:
         """RETURNS (NDArray[float32]): The classes' scores, `(N, K)`. They do not depend on how texts are batched."""
+        return self._predict([doc.to_array("ORTH") for doc in docs])
+
+    def _predict(self, arrays: Sequence[Any]) -> Any:
         bias = self._arrays["bias"]
-        arrays = [doc.to_array("ORTH") for doc in docs]
         lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
-        logits = np.zeros((len(docs), len(bias)), dtype=np.float32)
+        logits = np.zeros((len(arrays), len(bias)), dtype=np.float32)
         wordy = np.flatnonzero(lengths)
         if len(wordy):
             starts = (np.cumsum(lengths) - lengths)[wordy]
@@ -284,14 +285,21 @@ class CollapsedTextCat(Pipe):
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
         """YIELDS (Doc): The docs with their scores."""
         self._require_labels()
-        docs = iter(stream)
-        while batch := list(islice(docs, batch_size)):
+        stream = iter(stream)
+        while True:
+            docs: List[Doc] = []
+            arrays = []
+            for doc in islice(stream, min(batch_size, MOST_DOCS)):
+                docs.append(doc)
+                arrays.append(doc.to_array("ORTH"))  # while the tokenizer's work is still in the processor's cache
+            if not docs:
+                return
             try:
-                self.set_annotations(batch, self.predict(batch))
+                self.set_annotations(docs, self._predict(arrays))
             except Exception as error:
-                self.get_error_handler()(self.name, self, batch, error)
+                self.get_error_handler()(self.name, self, docs, error)
             else:
-                yield from batch
+                yield from docs
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
         """RETURNS (Dict[str, Any]): spaCy's scores of text classification."""

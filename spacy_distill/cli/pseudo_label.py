@@ -1,0 +1,47 @@
+"""`spacy-distill pseudo-label`"""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .common import console, progress
+
+
+def pseudo_label(
+    model: Annotated[Path, typer.Argument(help="The large student, such as training/encoder/model-best.")],
+    texts: Annotated[Path, typer.Argument(help="Unlabelled texts; those that the corpus has may be among them.")],
+    corpus: Annotated[Path, typer.Argument(help="The corpus that the large student was trained on.")],
+    output_dir: Annotated[Path, typer.Argument(help="Where the larger corpus goes.")],
+    gold: Annotated[Optional[list[Path]], typer.Option(help="Gold that must not be trained on; repeat it.")] = None,
+    text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
+    group_field: Annotated[str, typer.Option(help="Field whose texts stay together.")] = "group",
+) -> None:
+    """Let a large student label the rest, for a small one to learn from.
+
+    Reads a trained pipeline, **texts** that no teacher was asked about, and the **corpus** the pipeline learned from;
+    writes a corpus whose train has those texts too, with the pipeline's probabilities. Dev stays as it is. Texts that
+    are in dev or in --gold, or nearly, are left out.
+
+    It costs no money, and pays where the large student is much the better of the two: with many classes and few labels
+    for each. Where they are close, or the texts few, it does nothing: compare on dev.
+
+    Example: `spacy-distill pseudo-label training/encoder/model-best assets/texts.jsonl corpus corpus_large
+    --gold assets/gold.jsonl`
+
+    Next: `spacy train configs/textcat_tiny.cfg --output training/tiny --paths.train corpus_large/train.spacy`
+    """
+    from ..evaluation.run import load
+    from ..students.pseudo_labels import pseudo_label as label
+    from ..texts import read_texts
+
+    fields = {"text_field": text_field, "group_field": group_field}
+    asked = list(read_texts(texts, **fields))
+    kept_out = [text for path in gold or () for text in read_texts(path, **fields)]
+    with progress("Labelling", len(asked)) as advance:
+        made = label(load(model), corpus, asked, gold=kept_out, progress=advance)
+    made.corpus.write(output_dir)
+    console.print(
+        f"Wrote {output_dir}: of {made.given:,} texts {made.added:,} were added to train, {made.known:,} it had or were"
+        f" there twice, {made.leaking:,} are too near to dev or gold. Train: {len(made.corpus.train):,} texts."
+    )

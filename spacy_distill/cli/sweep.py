@@ -1,0 +1,158 @@
+"""`spacy-distill sweep`"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from ..types import TaskName
+from .common import console, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..evaluation.race import Candidate
+    from ..students.tiers import Run, Tier
+
+
+def sweep(
+    corpus: Annotated[Path, typer.Argument(help="What `spacy-distill corpus` wrote.")] = Path("corpus"),
+    output_dir: Annotated[Path, typer.Argument(help="Where the trained tiers and the winner go.")] = Path(
+        "training/sweep"
+    ),
+    configs: Annotated[Path, typer.Option(help="The folder with the tiers: configs of `spacy train`.")] = Path(
+        "configs"
+    ),
+    tier: Annotated[
+        Optional[list[str]], typer.Option(help="Only this tier, named as its config; several allowed.")
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="How often each tier is trained, with seeds 0, 1, … (once, if the seed changes nothing).", min=1
+        ),
+    ] = 3,
+    max_mb: Annotated[Optional[float], typer.Option(help="Choose no pipeline larger than this.")] = None,
+    within: Annotated[
+        Optional[float], typer.Option(help="Choose the fastest that is at most so many points worse than the best.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="How many trainings run at a time, a thread each.", min=1)] = 2,
+) -> None:
+    """Train every tier of student, compare them on dev, and choose one.
+
+    No kind of student wins everywhere. Reads a corpus and the training configs in CONFIGS that do its task; trains each
+    with `spacy train` as it stands, with early stopping, several seeds and one thread. A tier whose packages are not
+    installed is left out, and said so. What is finished is never trained again, so a sweep that was cut off goes on
+    where it was, and a new tier costs itself alone.
+
+    Compares them on dev: score with 95 % interval over all seeds, size, words a second (on unseen text, and warm), and
+    seconds to train. Gold for testing is not looked at. Chooses the best; with --max-mb the best of that size; with
+    --within 1.0 the fastest within a point of it.
+
+    Writes `OUTPUT_DIR/sweep.json` (every figure), `OUTPUT_DIR/sweep.svg` (score against speed, to open in a browser),
+    `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner's best seed).
+
+    Example: `spacy-distill sweep corpus training/sweep --within 1.0`
+
+    Next: `spacy-distill evaluate training/sweep/model-best assets/gold.jsonl evaluation`, then `release`.
+    """
+    from ..corpus.build import DEV, LABELS, TRAIN
+    from ..evaluation.race import choose, race
+    from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
+
+    dev, seen = read_corpus(corpus)
+    tiers = _tiers(configs, dev[0].task, dev[0].exclusive, tier)
+    runs = _train(tiers, corpus, output_dir, seeds, jobs)
+    with progress("Comparing on dev", len(runs)) as advance:
+        candidates = race(runs, dev, seen, progress=advance)
+    chosen = choose(candidates, max_mb=max_mb, within=within)
+    why = _why(max_mb, within)
+    write(output_dir, candidates, chosen, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
+    _print_table(candidates, chosen, len(dev))
+    console.print(f"Chosen: {chosen.tier} ({why}), seed {chosen.best.seed}.")
+    doubt = [one.tier for one in candidates if one is not chosen and not one.behind.significant]
+    if doubt and not chosen.behind.significant:
+        console.print(f"{len(dev)} dev texts do not tell it from {', '.join(doubt)}.")
+    console.print(f"Wrote {output_dir / WINNER}, {output_dir / FIGURES} and {output_dir / PICTURE}")
+
+
+def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | None) -> list[Tier]:
+    from ..errors import ConfigError, StageError
+    from ..students.tiers import find_tiers
+
+    found = find_tiers(configs, task, exclusive)
+    if unknown := set(wanted or ()) - {one.name for one in found}:
+        names = ", ".join(one.name for one in found) or "none"
+        raise ConfigError(f"--tier {sorted(unknown)[0]}: {configs} has these for this task: {names}.")
+    tiers = [one for one in found if not wanted or one.name in wanted]
+    for one in tiers:
+        if one.missing:
+            console.print(f"{one.name} is left out: {', '.join(one.missing)} is not installed.", style="yellow")
+    if not any(not one.missing for one in tiers):
+        raise StageError(f"{configs} has no training config for this task that can be trained here.")
+    return [one for one in tiers if not one.missing]
+
+
+def _train(tiers: Sequence[Tier], corpus: Path, output_dir: Path, seeds: int, jobs: int) -> list[Run]:
+    """RETURNS (List[Run]): All that succeeded. RAISES (StageError): None did."""
+    from ..errors import StageError
+    from ..students.tiers import train_tier
+
+    todo = [(one, seed) for seed in range(seeds) for one in tiers if one.seeded or not seed]
+    runs, failures = [], []
+    with progress("Training", len(todo)) as advance, ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(train_tier, one, corpus, output_dir, seed) for one, seed in todo]
+        try:
+            for future in futures:
+                try:
+                    runs.append(future.result())
+                    advance(1, f"{runs[-1].tier}, seed {runs[-1].seed}: {'done before' if runs[-1].kept else 'done'}")
+                except StageError as error:
+                    failures.append(error)
+                    advance(1)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for failure in failures:
+        console.print(f"Failed: {failure}", style="red")
+    if not runs:
+        raise StageError(f"No tier could be trained. {failures[0]}")
+    return runs
+
+
+def _why(max_mb: float | None, within: float | None) -> str:
+    size = f" of {max_mb:g} MB or less" if max_mb is not None else ""
+    return f"the best{size}" if within is None else f"the fastest within {within:g} points of the best{size}"
+
+
+def _print_table(candidates: Sequence[Candidate], chosen: Candidate, texts: int) -> None:
+    from ..evaluation.race import front
+    from ..evaluation.report import figure
+    from ..evaluation.verdict import METRIC_NAMES, points
+
+    on_front = front(candidates)
+    main = chosen.main
+    other = "macro_f1"
+    table = Table(title=f"Tiers on {texts} dev texts, the seeds together", title_justify="left")
+    table.add_column("tier")
+    for name in (
+        f"{METRIC_NAMES[main]} (95 %)", METRIC_NAMES[other], "behind (95 %)", "words/s fresh", "warm", "MB", "train s",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for one in candidates:
+        score, behind = one.scores[main], one.behind
+        table.add_row(
+            f"{one.tier}{' ←' if one is chosen else ''}{' (front)' if one in on_front else ''}",
+            f"{points(score.value)} ({points(score.low)}–{points(score.high)})",
+            points(one.scores[other].value),
+            f"{points(behind.value)} ({points(behind.low)}–{points(behind.high)})" if behind.value else "–",
+            figure(one.words_per_s_fresh),
+            figure(one.words_per_s),
+            figure(one.size_mb, 1),
+            figure(one.train_s),
+        )
+    console.print(table)

@@ -1,0 +1,79 @@
+"""A pretrained encoder as transformers saves it: read without transformers."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, InputError
+from .runtime.frozen_encoder_textcat import EPSILON, Encoder, WordPieces
+
+CONFIG, TOKENIZER, WEIGHTS = FILES = ("config.json", "tokenizer.json", "model.safetensors")
+_KINDS = {"F32": "<f4", "F16": "<f2"}
+
+
+def read_encoder(name: str) -> Encoder:
+    """Read a BERT and its word pieces.
+
+    name (str): A folder with config.json, tokenizer.json and model.safetensors, or a name on the hub.
+    RAISES (InputError): It is not there.
+    RAISES (ConfigError): It is not a BERT with word pieces.
+    """
+    folder = Path(name) if Path(name).is_dir() else _download(name)
+    if missing := [file for file in FILES if not (folder / file).is_file()]:
+        raise InputError(f"The encoder {name} has no {', '.join(missing)}.")
+    config, tokenizer = (json.loads((folder / file).read_text(encoding="utf8")) for file in (CONFIG, TOKENIZER))
+    normalizer, model = tokenizer["normalizer"] or {}, tokenizer["model"]
+    found = {
+        "model_type": config.get("model_type"),
+        "hidden_act": config.get("hidden_act"),
+        "position_embedding_type": config.get("position_embedding_type", "absolute"),
+        "layer_norm_eps": config.get("layer_norm_eps"),
+        "tokenizer": model["type"],
+        "normalizer": normalizer.get("type"),
+    }
+    if tuple(found.values()) != ("bert", "gelu", "absolute", EPSILON, "WordPiece", "BertNormalizer"):
+        raise ConfigError(
+            f"The encoder {name} is {found}; `encoder_textcat` runs BERT with word pieces alone, such as"
+            " all-MiniLM-L6-v2, BGE or E5. For others there is configs/textcat_transformer.cfg."
+        )
+    by_id = {number: piece for piece, number in model["vocab"].items()}
+    pieces = [by_id.get(number, "") for number in range(max(by_id) + 1)]
+    weights = {name.removeprefix("bert."): array for name, array in read_safetensors(folder / WEIGHTS).items()}
+    wanted = {name: array for name, array in weights.items() if name.startswith(("embeddings.", "encoder."))}
+    return Encoder(Encoder.pack(wanted), WordPieces(pieces, normalizer["lowercase"]), config["num_attention_heads"])
+
+
+def _download(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise InputError(
+            f"There is no folder {name}; an encoder from the hub needs: pip install 'spacy-distill[local]'"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The encoder {name} is not a folder, and cannot be had from the hub: {error}") from error
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """Read a file of weights: eight bytes that hold a length, a JSON header of that length, the numbers.
+
+    RETURNS (Dict[str, NDArray[float32]]): Weights by name; whole numbers are left out.
+    """
+    data = memoryview(path.read_bytes())
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(bytes(data[8 : 8 + length]))
+    numbers = data[8 + length :]
+    return {
+        name: np.frombuffer(numbers[slice(*found["data_offsets"])], _KINDS[found["dtype"]])
+        .reshape(found["shape"])
+        .astype(np.float32)
+        for name, found in header.items()
+        if found.get("dtype") in _KINDS
+    }

@@ -1,0 +1,109 @@
+"""A large student labels what no teacher was asked about, for a small student to learn from: teacher, large, small.
+
+The small student learns the large one's probabilities (Hinton et al. 2015, "Distilling the knowledge in a neural
+network"). It costs nothing but time, and pays where the large student is much the better of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import srsly
+from spacy.language import Language
+
+from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, Corpus
+from ..corpus.manifest import Manifest, Part
+from ..curation.types import Context, label_counts
+from ..docs import annotate_doc, make_doc, read_annotated
+from ..errors import ConfigError, StageError
+from ..texts import normal_form
+from ..types import Annotation, Text
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabelled:
+    """`given` = `known` + `leaking` + `added`.
+
+    corpus (Corpus): The old one, its train with more texts.
+    given (int): Texts.
+    known (int): Those in train already, those there several times, and those without a word.
+    leaking (int): Those in dev or in the gold, nearly, or of a group with one that is.
+    added (int): Those that train has now.
+    """
+
+    corpus: Corpus
+    given: int
+    known: int
+    leaking: int
+    added: int
+
+
+def pseudo_label(
+    student: Language,
+    corpus_dir: Path,
+    texts: Iterable[Text],
+    *,
+    gold: Iterable[Text] = (),
+    progress: Callable[[int], None] | None = None,
+) -> PseudoLabelled:
+    """Let a trained student label more texts for a corpus.
+
+    student (Language): Classifies texts with the corpus's labels.
+    corpus_dir (Path): What it was trained on; see `spacy-distill corpus`. It is not changed.
+    texts (Iterable[Text]): Unlabelled texts; those that the corpus has may be among them.
+    gold (Iterable[Text]): What must not be trained on, beside dev.
+    progress (Optional[Callable[[int], None]]): Called with the number of texts labelled since the last call.
+    RETURNS (PseudoLabelled): The larger corpus, and the books.
+    RAISES (ConfigError): The corpus or the student is of another task, or has other labels.
+    RAISES (StageError): No text is left to label.
+    """
+    manifest = Manifest.read(corpus_dir / MANIFEST)
+    if manifest.task != "textcat":
+        raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
+    train, train_records = read_annotated(corpus_dir / TRAIN, student.vocab, "textcat")
+    dev, dev_records = read_annotated(corpus_dir / DEV, student.vocab, "textcat")
+    seen = {normal_form(record.text) for record in train_records} | {""}
+    given, asked = 0, []
+    for text in texts:
+        given += 1
+        if (form := normal_form(text.text)) not in seen:
+            seen.add(form)
+            asked.append(text)
+    kept_out = [*gold, *(Text(record.id, record.text, record.group) for record in dev_records)]
+    stubs = [
+        Annotation(text.id, text.text, "textcat", tuple(manifest.labels), "abstain", group=text.group) for text in asked
+    ]
+    leaks = Context.of(kept_out).leaks(stubs)
+    asked = [text for text in asked if text.id not in leaks]
+    if not asked:
+        raise StageError(f"None of {given} texts is left to label: train has them, or they leak from dev or gold.")
+    added, records = [], []
+    for text, doc in zip(asked, student.pipe([text.text for text in asked]), strict=True):
+        if set(doc.cats) != set(manifest.labels):
+            raise ConfigError(
+                f"The pipeline {student.pipe_names} gives the classes {sorted(doc.cats)}, the corpus has"
+                f" {sorted(manifest.labels)}. Use one that was trained on this corpus."
+            )
+        record = Annotation(
+            text.id,
+            text.text,
+            "textcat",
+            tuple(manifest.labels),
+            "ok",
+            exclusive=manifest.exclusive,
+            cats={label: float(doc.cats[label]) for label in manifest.labels},
+            group=text.group,
+            provenance={"model": f"{student.meta['lang']}_{student.meta['name']}"},
+        )
+        records.append(record)
+        added.append(annotate_doc(make_doc(student, text), record))
+        if progress is not None:
+            progress(1)
+    part = Part(len(train) + len(added), label_counts([*train_records, *records]))
+    sources = {**manifest.sources, "pseudo_labelled": len(added)}
+    corpus = Corpus(
+        [*train, *added], dev, srsly.read_json(corpus_dir / LABELS), replace(manifest, train=part, sources=sources)
+    )
+    return PseudoLabelled(corpus, given, given - len(asked) - len(leaks), len(leaks), len(added))

@@ -1,0 +1,161 @@
+"""Student tiers: configs of `spacy train` found by name, each trained with several seeds by `spacy train` itself.
+
+A finished training is not done again: its folder holds `run.json`, with a key made of the config, the corpus and the
+seed. One that was cut off has none, and starts anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.util import registry
+from thinc.api import Config
+
+from ..corpus.build import DEV, LABELS, TRAIN
+from ..errors import ConfigError, StageError
+from ..files import file_sha256, write_json
+from ..types import TaskName
+from .train import MODEL_BEST
+
+RUN, LOG = "run.json", "train.log"
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+_SAID_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A kind of student.
+
+    name (str): Its config's name without the ending: "textcat_fast".
+    config (Path): The config.
+    missing (Tuple[str, ...]): What it needs and is not installed, as the config names it.
+    seeded (bool): Another seed gives another student. What learns all in its first step does not depend on it.
+    """
+
+    name: str
+    config: Path
+    missing: tuple[str, ...] = ()
+    seeded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training.
+
+    tier (str): The tier's name.
+    seed (int): Of the training.
+    model (Path): The best step, as `spacy train` left it.
+    train_s (float): Seconds on the clock.
+    kept (bool): It was done before, and not again.
+    """
+
+    tier: str
+    seed: int
+    model: Path
+    train_s: float
+    kept: bool
+
+
+def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
+    """Find the training configs whose component does the task.
+
+    configs (Path): A directory.
+    exclusive (bool): Text classification: exactly one label a text. Other configs do the other kind.
+    RETURNS (List[Tier]): By name. A tier that cannot be trained here says what is missing.
+    """
+    found = []
+    for path in sorted(configs.glob("*.cfg")):
+        try:
+            config = Config().from_disk(path, interpolate=False)
+        except ValueError as error:
+            raise ConfigError(f"{path} is not a config: {error}") from error
+        if {"nlp", "components", "training"} <= set(config) and _does(config, task, exclusive):
+            seeded = config["training"].get("max_steps") != 1
+            found.append(Tier(path.stem, path, tuple(_missing(config)), seeded))
+    return found
+
+
+def _does(config: Config, task: TaskName, exclusive: bool) -> bool:
+    factories = [str(component.get("factory", "")) for component in config["components"].values()]
+    if task == "ner":
+        return "ner" in factories
+    return any("textcat" in factory and ("multilabel" in factory) != exclusive for factory in factories)
+
+
+def _missing(config: Config) -> Iterator[str]:
+    """YIELDS (str): Registered functions and factories of the config that do not exist."""
+    lang = str(config["nlp"].get("lang", "en"))
+    spacy.blank(lang)  # loads the factories of all installed packages
+    for key, value in _settings(config):
+        kind = "factories" if key == "factory" else key.removeprefix("@")
+        if (key == "factory" or key.startswith("@")) and not (
+            registry.has(kind, str(value)) or registry.has(kind, f"{lang}.{value}")
+        ):
+            yield str(value)
+
+
+def _settings(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value)
+        else:
+            yield key, value
+
+
+def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
+    """Train a tier with `spacy train` in a process of its own with one thread, unless that was done before.
+
+    corpus (Path): What `spacy-distill corpus` wrote.
+    output_dir (Path): Of all trainings: this one gets `TIER/SEED`.
+    RETURNS (Run): The training.
+    RAISES (StageError): It failed. The message has the last lines of its log.
+    """
+    folder = output_dir / tier.name / str(seed)
+    key = _key(tier, corpus, seed)
+    if (folder / RUN).is_file():
+        known = json.loads((folder / RUN).read_text(encoding="utf8"))
+        if known["key"] == key and (folder / MODEL_BEST).is_dir():
+            return Run(tier.name, seed, folder / MODEL_BEST, known["train_s"], True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "spacy", "train", str(tier.config), "--output", str(folder)]
+    paths = {"train": TRAIN, "dev": DEV, "labels": LABELS}
+    for name in paths.keys() & Config().from_disk(tier.config, interpolate=False).get("paths", {}).keys():
+        command += [f"--paths.{name}", str(corpus / paths[name])]
+    start = time.perf_counter()
+    with (folder / LOG).open("w", encoding="utf8") as log:
+        done = subprocess.run(
+            [*command, "--system.seed", str(seed)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+            check=False,
+        )
+    train_s = time.perf_counter() - start
+    if done.returncode or not (folder / MODEL_BEST).is_dir():
+        lines = [line for line in (folder / LOG).read_text(encoding="utf8").splitlines() if line.strip()]
+        raise StageError(f"{tier.name}, seed {seed}: {' / '.join(lines[-_SAID_LINES:])} ({folder / LOG} has it all)")
+    shutil.rmtree(folder / "model-last", ignore_errors=True)
+    write_json(folder / RUN, {"key": key, "tier": tier.name, "seed": seed, "train_s": train_s})
+    return Run(tier.name, seed, folder / MODEL_BEST, train_s, False)
+
+
+def _key(tier: Tier, corpus: Path, seed: int) -> str:
+    """RETURNS (str): The same for the same training: config, corpus, seed, versions."""
+    files = [tier.config, *(corpus / name for name in (TRAIN, DEV, LABELS))]
+    facts = [version("spacy"), version("spacy-distill"), str(seed), *(file_sha256(file) for file in files)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -1,0 +1,147 @@
+"""The sweep, with real trainings: small configs on a small corpus of made-up messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import spacy
+from typer.testing import CliRunner
+
+from spacy_distill.cli import app
+from spacy_distill.corpus.build import build
+from spacy_distill.docs import doc_of
+from spacy_distill.students.tiers import find_tiers, train_tier
+from spacy_distill.types import Annotation
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+THINGS = ("lamp", "kettle", "chair", "radio", "coat", "clock", "mirror", "basket", "pillow", "ladder", "bucket", "fan")
+SAID = {
+    "praise": ("I love this {}", "what a wonderful {}", "the {} is great, thank you", "very happy with my {}"),
+    "complaint": ("the {} broke at once", "terrible {}, I want my money back", "my {} never came", "a useless {}"),
+}
+
+
+def _records() -> list[Annotation]:
+    texts = [(form.format(thing), label) for label, forms in SAID.items() for form in forms for thing in THINGS]
+    return [
+        Annotation(
+            id=str(i),
+            text=text,
+            task="textcat",
+            labels=("complaint", "praise"),
+            status="ok",
+            cats={"complaint": 0.9 if label == "complaint" else 0.1, "praise": 0.9 if label == "praise" else 0.1},
+        )
+        for i, (text, label) in enumerate(texts)
+    ]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    nlp = spacy.blank("en")
+    records = _records()
+    folder = tmp_path_factory.mktemp("corpus")
+    build([doc_of(nlp, record)[0] for record in records], records, dev_share=0.25).write(folder)
+    return folder
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """Two tiers that train in seconds, one that needs what is not there, one that fails, and no tier at all."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    fast = re.sub(r"max_steps = \d+", "max_steps = 40", (CONFIGS / "textcat_fast.cfg").read_text("utf8"))
+    fast = re.sub(r"eval_frequency = \d+", "eval_frequency = 20", fast)
+    (folder / "textcat_fast.cfg").write_text(fast, "utf8")
+    (folder / "textcat_pairs.cfg").write_text(fast.replace("ngram_size = 1", "ngram_size = 2"), "utf8")
+    (folder / "textcat_absent.cfg").write_text(fast.replace("spacy.TextCatBOW.v3", "nobody.Here.v1"), "utf8")
+    (folder / "textcat_broken.cfg").write_text(fast.replace("length = 32768", "length = 0"), "utf8")
+    for other in ("curation.cfg", "textcat_multilabel.cfg", "ner.cfg"):
+        (folder / other).write_text((CONFIGS / other).read_text("utf8"), "utf8")
+    return folder
+
+
+def _sweep(*args: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["sweep", *map(str, args)], catch_exceptions=True)
+    return result.exit_code, result.output + (str(result.exception) if result.exception else "")
+
+
+def test_tiers_are_those_of_the_task_with_what_they_lack(configs: Path) -> None:
+    found = {tier.name: tier.missing for tier in find_tiers(configs, "textcat", True)}
+    assert found == {
+        "textcat_absent": ("nobody.Here.v1",),
+        "textcat_broken": (),
+        "textcat_fast": (),
+        "textcat_pairs": (),
+    }
+    assert [tier.name for tier in find_tiers(configs, "textcat", False)] == ["textcat_multilabel"]
+    assert all(tier.seeded for tier in find_tiers(configs, "textcat", True))
+    assert [tier.name for tier in find_tiers(configs, "ner", True)] == ["ner"]
+
+
+def test_the_projects_own_tiers_are_found() -> None:
+    found = {tier.name: tier.seeded for tier in find_tiers(CONFIGS, "textcat", True)}
+    assert found.items() >= {"textcat_tiny": False, "textcat_fast": True, "textcat_accurate": True}.items()
+
+
+@pytest.mark.slow
+def test_a_training_is_done_once_for_a_config_a_corpus_and_a_seed(configs: Path, corpus: Path, tmp_path: Path) -> None:
+    def once(seed: int) -> tuple[bool, str]:
+        (tier,) = (tier for tier in find_tiers(configs, "textcat", True) if tier.name == "textcat_fast")
+        run = train_tier(tier, corpus, tmp_path / "out", seed)
+        assert spacy.load(run.model)("the lamp broke").cats
+        return run.kept, json.loads((run.model.parent / "run.json").read_text("utf8"))["key"]
+
+    kept, key = once(0)
+    assert not kept
+    assert once(0) == (True, key)
+    kept, other = once(1)
+    assert (kept, other == key) == (False, False)
+    (tmp_path / "out" / "textcat_fast" / "0" / "run.json").unlink()  # as after a kill
+    assert once(0) == (False, key)
+    config = configs / "textcat_fast.cfg"
+    config.write_text(config.read_text("utf8").replace("learn_rate = 0.01", "learn_rate = 0.02"), "utf8")
+    kept, other = once(0)
+    assert (kept, other == key) == (False, False)
+
+
+@pytest.mark.slow
+def test_the_command_trains_compares_and_chooses(configs: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options: Sequence[object] = (corpus, out, "--configs", configs, "--seeds", 1)
+    code, said = _sweep(*options)
+    assert code == 0, said
+    assert "textcat_absent is left out: nobody.Here.v1" in said
+    assert "Failed: textcat_broken, seed 0" in said
+    found = json.loads((out / "sweep.json").read_text("utf8"))
+    assert {tier["tier"] for tier in found["tiers"]} == {"textcat_fast", "textcat_pairs"}
+    for tier in found["tiers"]:
+        assert tier["scores"]["accuracy"]["low"] <= tier["scores"]["accuracy"]["value"]
+        assert tier["words_per_s"] > 0
+        assert tier["words_per_s_fresh"] > 0
+        assert tier["size_mb"] > 0.05
+        assert tier["train_s"] > 0
+    assert found["tiers"][0]["behind"]["value"] == 0
+    assert found["tiers"][0]["scores"]["accuracy"]["value"] > 0.6  # it learned something
+    assert (out / "sweep.svg").read_text("utf8").startswith("<svg")
+    winner = spacy.load(out / "model-best")
+    chosen = spacy.load(out / found["chosen"] / "0" / "model-best")
+    assert winner("I love this lamp").cats == chosen("I love this lamp").cats
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/run.json")}
+    code, said = _sweep(*options, "--max-mb", 0.00001)
+    assert code == 1
+    assert "smallest" in said
+    code, said = _sweep(*options, "--tier", "textcat_fast", "--within", 100)
+    assert code == 0, said
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/*/run.json")} == before
+    assert "Chosen: textcat_fast (the fastest within 100 points of the best)" in said
+
+
+def test_an_unknown_tier_names_those_there_are(configs: Path, corpus: Path, tmp_path: Path) -> None:
+    code, said = _sweep(corpus, tmp_path / "out", "--configs", configs, "--tier", "nothing")
+    assert code == 1
+    assert "textcat_fast" in said

@@ -1,0 +1,89 @@
+"""A large student labels more texts for a corpus: what is added, what is kept out, and that the books close."""
+
+import json
+
+import pytest
+import small_models as small
+import spacy
+from typer.testing import CliRunner
+
+from spacy_distill.cli import app
+from spacy_distill.corpus.build import build
+from spacy_distill.corpus.manifest import Manifest
+from spacy_distill.docs import annotate_doc, make_doc, read_annotations
+from spacy_distill.errors import ConfigError, StageError
+from spacy_distill.students.pseudo_labels import pseudo_label
+from spacy_distill.types import Annotation, Text
+
+LABELS = ("complaint", "praise")
+NEW = [Text("n0", "A lovely wok, great!"), Text("n1", "The pot broke, awful.")]
+
+
+@pytest.fixture(scope="module")
+def student():
+    return small.soft_student()
+
+
+def make_corpus(folder, labels=LABELS):
+    nlp = spacy.blank("xx")
+    records = [
+        Annotation(f"r{i}", text, "textcat", labels, "ok", cats={name: float(name == label) for name in labels})
+        for i, (text, label) in enumerate(small.CATS)
+    ]
+    docs = [annotate_doc(make_doc(nlp, Text(record.id, record.text)), record) for record in records]
+    build(docs, records, dev_share=0.34).write(folder)
+    return folder
+
+
+def texts_of(folder, name):
+    return [record.text for record in read_annotations(folder / f"{name}.spacy", spacy.blank("xx").vocab)]
+
+
+def test_train_grows_and_dev_stays(student, tmp_path):
+    folder = make_corpus(tmp_path / "corpus")
+    train, dev = texts_of(folder, "train"), texts_of(folder, "dev")
+    gold = Text("g", "Sturdy lid, and it pours without a drip!")
+    texts = [
+        *NEW,
+        Text("old", train[0].upper()),
+        Text("again", NEW[0].text + " "),
+        Text("empty", "  "),
+        Text("leak", dev[0]),
+        Text("near", "Sturdy lid, and it pours without a drip."),
+    ]
+    done = []
+    made = pseudo_label(student, folder, texts, gold=[gold], progress=done.append)
+    assert (made.given, made.known, made.leaking, made.added) == (7, 3, 2, 2)
+    assert sum(done) == 2
+    made.corpus.write(tmp_path / "large")
+    assert texts_of(tmp_path / "large", "train") == [*train, *(text.text for text in NEW)]
+    assert texts_of(tmp_path / "large", "dev") == dev
+    for doc, text in zip(made.corpus.train[-2:], NEW, strict=True):
+        assert doc.cats == pytest.approx(student(text.text).cats)
+        assert 0 < doc.cats["praise"] < 1
+    manifest = Manifest.read(tmp_path / "large" / "manifest.json")
+    assert manifest.train.docs == sum(manifest.train.labels.values()) == len(train) + 2
+    assert manifest.sources["pseudo_labelled"] == 2
+
+
+def test_a_student_of_other_labels_is_refused(student, tmp_path):
+    folder = make_corpus(tmp_path / "corpus", labels=("praise", "complaint", "question"))
+    with pytest.raises(ConfigError, match=r"gives the classes \['complaint', 'praise'\], the corpus has"):
+        pseudo_label(student, folder, NEW)
+
+
+def test_nothing_left_to_label_is_said(student, tmp_path):
+    folder = make_corpus(tmp_path / "corpus")
+    with pytest.raises(StageError, match="None of 1 texts is left to label"):
+        pseudo_label(student, folder, [Text("old", texts_of(folder, "train")[0])])
+
+
+def test_the_command(student, tmp_path):
+    student.to_disk(tmp_path / "model")
+    make_corpus(tmp_path / "corpus")
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps({"text": text.text}) + "\n" for text in NEW))
+    names = [str(tmp_path / name) for name in ("model", "new.jsonl", "corpus", "large")]
+    result = CliRunner().invoke(app, ["pseudo-label", *names], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "of 2 texts 2 were added to train" in " ".join(result.output.split())
+    assert len(texts_of(tmp_path / "large", "train")) == len(texts_of(tmp_path / "corpus", "train")) + 2

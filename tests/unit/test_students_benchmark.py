@@ -1,0 +1,85 @@
+"""The benchmark of students: the same texts for all, none of the test among them, and a race that sees dev alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.students_data import TEACHER_ACCURACY, load, names
+from benchmarks.students_table import rows_of, summary
+
+
+def _found(system: str, seed: int, accuracy: float, dev: float | None, speed: float = 1000.0) -> dict[str, Any]:
+    figures = dict.fromkeys(
+        (
+            "macro_f1",
+            "words_per_s_fresh",
+            "share_of_tokenizer",
+            "share_of_tokenizer_fresh",
+            "train_s",
+            "mb",
+            "rss_mb",
+        ),
+        1.0,
+    )
+    place = {"system": system, "data": "emotion", "labels": "gold", "size": 500, "seed": seed}
+    return {**place, **figures, "accuracy": accuracy, "dev": dev, "words_per_s_warm": speed}
+
+
+FOUND = [
+    _found("small", 0, 0.60, 0.70),
+    _found("small", 1, 0.64, 0.50),
+    _found("large", 0, 0.80, 0.60),
+    _found("large", 1, 0.70, 0.65),
+    _found("peer", 0, 0.66, None),
+    _found("peer", 1, 0.68, None),
+    {"system": "other", "data": "emotion", "labels": "gold", "size": 500, "seed": 0, "failed": "no memory"},
+]
+
+
+def test_the_race_is_decided_on_dev_seed_by_seed() -> None:
+    rows = {row["system"]: row for row in rows_of(FOUND, ["small", "large"])}
+    assert set(rows) == {"small", "large", "peer", "raced"}
+    assert rows["small"]["accuracy"] == pytest.approx(0.62)
+    assert rows["raced"]["chosen"] == ["small", "large"]
+    assert rows["raced"]["accuracy_by_seed"] == [0.60, 0.70]  # not the .80 that only the test could know of
+
+
+def test_of_equals_on_dev_the_faster_is_taken() -> None:
+    found = [_found("small", 0, 0.6, 0.7, speed=2000.0), _found("large", 0, 0.8, 0.7, speed=10.0)]
+    assert {row["system"]: row for row in rows_of(found, ["large", "small"])}["raced"]["chosen"] == ["small"]
+
+
+def test_the_summary_sets_the_raced_student_against_the_best_peer() -> None:
+    found = summary(rows_of(FOUND, ["small", "large"]), ["peer", "other"])
+    assert found["cells"] == [
+        {"data": "emotion", "labels": "gold", "size": 500, "best_peer": "peer", "difference": pytest.approx(-0.02)}
+    ]
+    assert found["worst"] == pytest.approx(-0.02)
+    assert list(found["mean_accuracy"]) == ["large", "peer", "raced", "small"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_text_is_on_both_sides(data: Path, name: str) -> None:
+    for kind in ("gold", "llm", "simulated"):
+        found = load(name, kind)
+        if found is None:
+            continue
+        assert not {row.text for row in found.pool} & {row.text for row in found.test}
+        assert {row.label for row in found.pool} <= set(found.labels)
+        assert len(found.test) >= 1000 - 1
+        small, large = found.sample(100, 3), found.sample(300, 3)
+        assert large[:100] == small != found.sample(100, 4)
+
+
+def test_the_simulated_teacher_is_right_as_often_as_it_says(data: Path) -> None:
+    found = load("emotion", "simulated")
+    assert found is not None
+    right = [row.label == row.gold for row in found.pool]
+    assert sum(right) / len(right) == pytest.approx(TEACHER_ACCURACY, abs=0.01)
+    sure = [max(row.soft.values()) for row in found.pool if row.soft]
+    assert sum(sure) / len(sure) == pytest.approx(TEACHER_ACCURACY, abs=0.01)  # calibrated
+    half = sorted(zip(sure, right, strict=True), reverse=True)[: len(sure) // 2]
+    assert sum(correct for _, correct in half) / len(half) > TEACHER_ACCURACY + 0.1

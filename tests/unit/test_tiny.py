@@ -1,0 +1,222 @@
+"""The linear student: what it learns, that its cached rows add up to the model, and that it is saved whole."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import small_models as small
+import spacy
+from spacy.strings import hash_string
+from spacy.training import Example
+
+from spacy_distill.errors import InputError
+from spacy_distill.evaluation.pipelines import find_component
+from spacy_distill.release.freeze import freeze
+from spacy_distill.release.verify import verify
+from spacy_distill.students import tiny, tiny_fit
+from spacy_distill.students.runtime import collapsed_textcat as runtime
+
+ITEMS = ("strap", "screen", "battery", "hinge", "lid", "case", "cable", "lens", "dial", "knob")
+FRAMES = {"praise": ("I love the {}.", "The {} is great!"), "complaint": ("The {} broke.", "Awful {}, never again.")}
+TEXTS = [(frame.format(item), label) for item in ITEMS for label, frames in FRAMES.items() for frame in frames]
+TEXTS += [(f"Zorbelquint likes the {ITEMS[0]}", "praise"), (f"Zorbelquint, the {ITEMS[1]}", "praise")]
+NEW = ("A lovely lid, great!", "BROKEN dials", "", "Zorbelquint", "the the the the", "🙂", " ", "broke again. never!")
+
+
+def examples(nlp, sure=0.9, texts=TEXTS):
+    labels = sorted({label for _, label in texts})
+    other = (1 - sure) / (len(labels) - 1)
+    return [
+        Example.from_dict(nlp.make_doc(text), {"cats": {name: sure if name == label else other for name in labels}})
+        for text, label in texts
+    ]
+
+
+def student(texts=TEXTS, sure=0.9, **config):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tiny_textcat", config=config)
+    nlp.initialize(lambda: examples(nlp, sure, texts))
+    return nlp
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return student()
+
+
+def test_it_learns_and_uses_parts_of_words_it_never_saw(trained):
+    assert all(max(trained(text).cats, key=trained(text).cats.get) == label for text, label in TEXTS)
+    assert trained("greatest").cats["praise"] > trained("awfully").cats["praise"] + 0.2
+
+
+def test_soft_targets_are_learned_as_they_are():
+    for sure in (0.7, 0.95):
+        nlp = student(sure=sure)
+        assert np.mean([nlp(text).cats[label] for text, label in TEXTS]) == pytest.approx(sure, abs=0.06)
+
+
+def test_balance_lifts_the_rare_class():
+    rare = [*TEXTS[:-2], *[(f"The {item} arrived.", "complaint") for item in ITEMS]]
+    even, plain = (student(rare, balance=balance)("Something else").cats["praise"] for balance in (1.0, 0.0))
+    assert even > plain
+
+
+def by_hand(nlp, text):
+    """RETURNS (Dict[str, float]): The scores from the weights alone: one feature after the other."""
+    pipe = nlp.get_pipe("tiny_textcat")
+    found = pipe._arrays
+    rows = {int(key): i for i, key in enumerate(found["keys"])}
+    logits, squares = np.zeros(len(pipe.labels)), 0.0
+    words = [token.text for token in nlp.make_doc(text)]
+    keys = [int(key) for word in words for key in runtime.word_features([word])[0]]
+    for first, second in itertools.pairwise(words):
+        hashes = (np.array([hash_string(word.lower())], dtype=np.uint64) for word in (first, second))
+        keys += [int(key) for key in runtime.pair_keys(*hashes)]
+    for row in (rows[key] for key in keys if key in rows):
+        logits += found["weights"][row].astype(float) * found["scales"][row]
+        squares += found["squares"][row]
+    scores = np.exp(logits / math.sqrt(squares or 1) + found["bias"])
+    return dict(zip(pipe.labels, scores / scores.sum(), strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 3, 256])
+def test_cached_rows_add_up_to_the_model(trained, size):
+    texts = [*NEW, *(text for text, _ in TEXTS[:5])]
+    for text, doc in zip(texts, trained.pipe(texts, batch_size=size), strict=True):
+        assert doc.cats == pytest.approx(by_hand(trained, text), abs=1e-5), text
+
+
+def test_many_classes_add_up_too():
+    texts = [(f"{item} {frame} {i % 3}", item) for item in (*ITEMS, *map(str, range(20, 40))) for i, frame in
+             enumerate(("is here", "was it", "and no other", "again"))]  # fmt: skip
+    nlp = student(texts)
+    assert len(nlp.get_pipe("tiny_textcat").labels) + 1 >= runtime._WIDE
+    for doc in nlp.pipe(["the hinge and no 23", "", "lens again"]):
+        assert doc.cats == pytest.approx(by_hand(nlp, doc.text), abs=1e-5)
+
+
+def test_the_runtime_sees_the_vectors_that_were_trained_on(trained, monkeypatch):
+    seen = {}
+
+    def spy(texts, features, *args, **kwargs):
+        seen["fit"] = fitted(texts, features, *args, **kwargs)
+        seen["logits"] = texts @ features @ seen["fit"].weights + seen["fit"].bias
+        return seen["fit"]
+
+    fitted = tiny_fit.fit
+    monkeypatch.setattr(tiny_fit, "fit", spy)
+    nlp = student()
+    for logits, (text, _) in zip(seen["logits"], TEXTS, strict=True):
+        expected = np.exp(logits) / np.exp(logits).sum()
+        assert list(nlp(text).cats.values()) == pytest.approx(expected, abs=0.01), "rounded weights"
+
+
+def test_a_bounded_cache_changes_nothing(trained, monkeypatch):
+    expected = small.cats(trained, [text for text, _ in TEXTS])
+    monkeypatch.setattr(runtime, "CACHE_BYTES", 400)
+    monkeypatch.setattr(runtime, "MOST_DOCS", 2)
+    pipe = trained.get_pipe("tiny_textcat")
+    pipe._forget()
+    assert small.cats(trained, [text for text, _ in TEXTS]) == expected
+    assert pipe._count < 40
+    pipe._forget()
+
+
+def test_over_texts_or_over_features_it_is_the_same_problem(monkeypatch):
+    def scores():
+        nlp = student(TEXTS * 2)
+        return [list(doc.cats.values()) for doc in nlp.pipe(NEW)]
+
+    monkeypatch.setattr(tiny_fit, "PENALTIES", (0.3,))
+    monkeypatch.setattr(tiny_fit, "_TOLERANCE", 1e-10)
+    monkeypatch.setattr(tiny_fit, "_calibrate", lambda *_: (1.0, 1.0))
+    over_texts = scores()
+    monkeypatch.setattr(tiny_fit, "MOST_TEXTS", 0)
+    assert np.array(scores()) == pytest.approx(np.array(over_texts), abs=0.01)
+
+
+def test_several_labels_a_text_and_unknown_ones():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tiny_textcat", config={"exclusive": False, "threshold": 0.4, "balance": 0.0})
+    found = []
+    for i, item in enumerate(ITEMS * 4):
+        text = f"{item} {'hot' if i % 2 else 'mild'} {'red' if i % 3 else 'plain'}"
+        cats = {"hot": float(i % 2), "red": float(i % 3 > 0)}
+        if i % 5 == 0:
+            del cats["hot"]
+        found.append(Example.from_dict(nlp.make_doc(text), {"cats": cats}))
+    nlp.initialize(lambda: found)
+    assert nlp("hot red").cats["hot"] > 0.5 < nlp("hot red").cats["red"]
+    assert nlp("mild red").cats["hot"] < 0.5 < nlp("mild red").cats["red"]
+    component = find_component(nlp)
+    assert (component.exclusive, component.threshold) == (False, 0.4)
+    assert nlp.evaluate([example for example in found if "hot" in example.reference.cats])["cats_score"] > 0.9
+
+
+def test_it_is_saved_whole(trained, tmp_path):
+    expected = small.cats(trained, NEW)
+    trained.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    assert small.cats(loaded, NEW) == expected
+    assert loaded.tokenizer.max_cache_size == runtime.TOKENIZER_CACHE
+    copy = spacy.blank("en")
+    copy.add_pipe("tiny_textcat")
+    copy.from_bytes(trained.to_bytes())
+    assert small.cats(copy, NEW) == expected
+    assert find_component(copy).labels == ("complaint", "praise")
+
+
+def test_it_is_released_as_the_runtime_without_the_words_it_saw(trained, tmp_path):
+    trained.to_disk(tmp_path / "model")
+    frozen = freeze(tmp_path / "model", tmp_path / "frozen")
+    assert frozen.get_pipe_meta("tiny_textcat").factory == "collapsed_textcat"
+    assert small.cats(frozen, NEW) == small.cats(trained, NEW)
+    assert verify(trained, tmp_path / "frozen", [text for text in NEW if text]) > len(NEW)
+    for file in (tmp_path / "frozen").rglob("*"):
+        assert not file.is_file() or b"orbelquint" not in file.read_bytes(), file
+
+
+def test_other_components_scores_stay(trained):
+    doc = trained.make_doc("Great lid")
+    doc.cats["spam"] = 0.25
+    assert trained.get_pipe("tiny_textcat")(doc).cats.keys() == {"spam", "complaint", "praise"}
+
+
+@pytest.mark.parametrize("value", [1.2, -0.1])
+def test_what_is_no_probability_is_refused(value):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tiny_textcat")
+    wrong = [Example.from_dict(nlp.make_doc("a pear"), {"cats": {"fruit": value, "tool": 0.0}})]
+    with pytest.raises(InputError, match=f"'fruit' has the value {value}"):
+        nlp.initialize(lambda: wrong)
+
+
+def test_one_class_is_too_few():
+    with pytest.raises(InputError, match=r"has 1 texts and the classes \[a\] to learn from: too few"):
+        small.train(_blank(), [("a pear", "a")], steps=0)
+
+
+def _blank():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tiny_textcat")
+    return nlp
+
+
+def test_the_index_finds_what_was_added_and_nothing_else():
+    chance = np.random.default_rng(0)
+    keys = np.unique(chance.integers(1, 2**63, 5000).astype(np.uint64))
+    keys[:500] = np.unique(chance.integers(1, 2**40, 600))[:500].astype(np.uint64) << np.uint64(20)  # all one place
+    index, rows = runtime.Index(16), np.arange(1, len(keys) + 1)
+    for part in np.array_split(np.arange(len(keys)), 7):
+        index.add(keys[part], rows[part])
+    assert (index.find(keys) == rows).all()
+    absent = np.setdiff1d(chance.integers(1, 2**63, 5000).astype(np.uint64), keys)
+    assert not index.find(np.append(absent, np.uint64(0))).any()
+
+
+def test_only_so_many_features_are_kept(monkeypatch):
+    monkeypatch.setattr(tiny, "MOST_BYTES", 50 * 18)
+    nlp = student()
+    assert len(nlp.get_pipe("tiny_textcat")._arrays["keys"]) == 50
+    assert nlp("great").cats["praise"] > 0.5
