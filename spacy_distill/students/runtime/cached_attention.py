@@ -224,8 +224,8 @@ class Network:
     def is_current(self, vocab: Vocab) -> bool:
         """RETURNS (bool): Whether the model still has the weights, and the vocabulary the vectors, of this network.
 
-        Loading and averaging put other arrays in place. The optimizer changes the arrays themselves: whatever it
-        changes, the shift of the last layer normalisation is among it.
+        Loading and training put other arrays in place. The averages that `spacy train` evaluates are the same arrays
+        each time, with other numbers: whatever a step changes, the shift of the last layer normalisation is among it.
         """
         if any(node.get_param(name) is not value for node, name, value in self._weights):
             return False
