@@ -24,7 +24,7 @@ def pseudo_label(
     are in dev or in --gold, or nearly, are left out.
 
     It costs no money, and pays where the large student is much the better of the two: with many classes and few labels
-    for each. Where they are close, or the texts few, it does nothing: compare on dev.
+    for each. Compare on dev.
 
     Example: `spacy-distill pseudo-label training/encoder/model-best assets/texts.jsonl corpus corpus_large
     --gold assets/gold.jsonl`
