@@ -28,8 +28,10 @@ _BUCKETS = 2**17
 def make_label_errors(action: Literal["soften", "review", "drop"] = "soften", mix: float = 0.5, folds: int = 5) -> Rule:
     """Find the texts where the teacher contradicts what it says of like texts.
 
-    Classes that do not exclude each other are judged one by one. What people checked stays as it is, and so do
-    entities. A softened text loses its confidence, so a filter by confidence goes before this rule.
+    It pays only where such a model knows better than the teacher, which is the exception: `curate --sweep` tries it.
+    Classes that exclude each other alone: a rare label among many, which others may go with, looks like an error
+    to such a model. What people checked stays as it is. A softened text loses its confidence, so a filter by
+    confidence goes before this rule.
 
     action (str): What becomes of doubtful texts. "soften": their scores become `(1 - mix) teacher + mix model`, so that
         the student learns less of them, and what it learns fits the rest better. "review": they are kept as they are,
@@ -46,14 +48,14 @@ def make_label_errors(action: Literal["soften", "review", "drop"] = "soften", mi
         raise ConfigError(f"label_errors: mix is {mix!r}; expected a number above 0, to 1, such as 0.5.")
 
     def rule(annotations: list[Annotation], context: Context) -> RuleResult:
-        given = [annotation for annotation in annotations if annotation.cats]
+        given = [annotation for annotation in annotations if annotation.cats and annotation.exclusive]
         if len(set(clusters_of(given))) < folds:
             return RuleResult(list(annotations), [], {"too few texts to judge": len(given)} if given else {})
         opinions = _Opinions.of(given, folds)
         doubtful = {
             annotation.id: index
             for index, annotation in enumerate(given)
-            if opinions.doubtful[index].any() and not annotation.gold
+            if opinions.doubtful[index] and not annotation.gold
         }
         counts = {"doubtful": len(doubtful), "not judged": opinions.unjudged}
         notes = {name: number for name, number in counts.items() if number}
@@ -72,10 +74,10 @@ def make_label_errors(action: Literal["soften", "review", "drop"] = "soften", mi
 
 @dataclass(frozen=True, slots=True)
 class _Opinions:
-    """What models that have not seen a text say of it; where classes exclude each other one model, else one a label.
+    """What models that have not seen a text say of it.
 
     scores (NDArray[float]): For each text and label on offer `(N, L)`.
-    doubtful (NDArray[bool]): The scores that speak against the teacher's: of exclusive classes all of a text `(N, L)`.
+    doubtful (NDArray[bool]): The texts whose scores speak against the teacher's `(N,)`.
     unjudged (int): Texts of a class that has too few to judge it.
     """
 
@@ -87,31 +89,22 @@ class _Opinions:
     def of(cls, annotations: Sequence[Annotation], folds: int) -> "_Opinions":
         labels, texts = annotations[0].labels, _features([annotation.text for annotation in annotations])
         clusters = clusters_of(annotations)
-        said = np.array([[label in annotation.positive() for label in labels] for annotation in annotations])
-        if annotations[0].exclusive:
-            scores, judged, doubtful = _judge(texts, said.argmax(axis=1), len(labels), clusters, folds)
-            return cls(scores, np.tile(doubtful[:, None], len(labels)), int((~judged).sum()))
-        found = [_judge(texts, column.astype(np.int64), 2, clusters, folds) for column in said.T]
-        scores = np.stack([probabilities[:, 1] for probabilities, _, _ in found], axis=1)
-        judged = np.stack([each for _, each, _ in found], axis=1)
-        return cls(scores, np.stack([each for _, _, each in found], axis=1), int((~judged).all(axis=1).sum()))
+        classes = np.array([labels.index(annotation.positive()[0]) for annotation in annotations])
+        scores, judged, doubtful = _judge(texts, classes, len(labels), clusters, folds)
+        return cls(scores, doubtful, int((~judged).sum()))
 
     def reason(self, index: int, annotation: Annotation) -> str:
         """RETURNS (str): What the model says of a doubtful text."""
         scores = self.scores[index]
-        order = sorted(np.flatnonzero(self.doubtful[index]), key=lambda number: -scores[number])
-        if annotation.exclusive:
-            order = order[:2]
-        found = ", ".join(f"{annotation.labels[number]} {scores[number]:.2f}" for number in order)
-        said = ", ".join(annotation.positive()) or "no label"
+        found = ", ".join(f"{annotation.labels[number]} {scores[number]:.2f}" for number in (-scores).argsort()[:2])
+        said = ", ".join(annotation.positive())
         return f"the teacher says {said}; a model of its other texts, {found}"
 
     def soften(self, index: int, annotation: Annotation, mix: float) -> Annotation:
-        """RETURNS (Annotation): A copy with other scores where there is doubt."""
+        """RETURNS (Annotation): A copy with other scores."""
         cats = annotation.cats or {}
-        shares = mix * self.doubtful[index]
         said = np.array([cats.get(label, 0.0) for label in annotation.labels])
-        mixed = (1.0 - shares) * said + shares * self.scores[index]
+        mixed = (1.0 - mix) * said + mix * self.scores[index]
         softened = dict(zip(annotation.labels, mixed.tolist(), strict=True))
         return replace(annotation, cats=softened, confidence=None, confidence_kind=None)
 
