@@ -57,7 +57,7 @@ calibrations = ["none", "content_free", "prior"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--student", default="textcat_fast", help="A config in configs/, without its ending")
+    parser.add_argument("--student", default="textcat_tiny", help="A config in configs/, without its ending")
     parser.add_argument("--quick", action="store_true", help="Recorded labels alone, 600 steps at most")
     args = parser.parse_args()
     source = data_path("sms_spam_llm", "all.jsonl")
