@@ -83,7 +83,7 @@ def _targets(docs: List[Doc], labels: List[str], exclusive: bool) -> Any:
 @Language.factory(
     "tiny_textcat",
     assigns=["doc.cats"],
-    default_config={"exclusive": True, "threshold": 0.5, "balance": 1.0},
+    default_config={"exclusive": True, "threshold": 0.5, "balance": 0.5},
     default_score_weights=SCORES_TEXTCAT,
 )
 def make_tiny_textcat(nlp: Language, name: str, exclusive: bool, threshold: float, balance: float) -> TinyTextCat:
