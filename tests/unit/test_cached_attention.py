@@ -61,6 +61,7 @@ def settings(depth: int = 2, exclusive: bool = True, vectors: bool = False, **en
 
 def pipeline(model: dict[str, Any], factory: str = "soft_textcat") -> Language:
     """RETURNS (Language): A component with random weights, so large that the texts get quite different answers."""
+    spacy.util.fix_random_seed(0)
     nlp = spacy.blank("en")
     words = sorted({token.text for text in TEXTS for token in nlp.make_doc(text)})[::2]
     nlp.vocab.vectors = table(nlp, words, seed=1)
