@@ -73,7 +73,7 @@ def annotations_of(doc: Doc) -> list[Annotation]:
                 exclusive=bool(facts.get("exclusive", True)),
                 cats={label: doc.cats.get(label, 0.0) for label in labels} if ok and task == "textcat" else None,
                 ents=_entities(doc) if ok and task == "ner" else None,
-                missing=_missing(doc) if ok and task == "ner" else (),
+                missing=missing_of(doc) if ok and task == "ner" else (),
                 confidence=facts.get("confidence"),
                 confidence_kind=facts.get("confidence_kind"),
                 group=distill.get("group"),
@@ -97,7 +97,7 @@ def _entities(doc: Doc) -> tuple[Span, ...]:
     )
 
 
-def _missing(doc: Doc) -> tuple[Span, ...]:
+def missing_of(doc: Doc) -> tuple[Span, ...]:
     """RETURNS (Tuple[Span, ...]): The tokens that are neither in an entity nor outside of one, run by run."""
     runs = itertools.groupby(doc, key=lambda token: token.ent_iob == _IOB_MISSING)
     unknown = [list(run) for missing, run in runs if missing]

@@ -94,7 +94,8 @@ def init(
         folder / "configs" / "teacher.cfg": environment.get_template("teacher.cfg.jinja").render(settings),
     }
     for name in ("curation", *STUDENTS[task]):
-        files[folder / "configs" / f"{name}.cfg"] = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
+        content = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
+        files[folder / "configs" / f"{name}.cfg"] = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n')
     copies = {
         folder / str(place): source
         for source, place in ((texts, settings["texts"]), (gold, settings["gold"]))

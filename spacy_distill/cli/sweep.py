@@ -61,22 +61,31 @@ def sweep(
     Next: `spacy-distill evaluate training/sweep/model-best assets/gold.jsonl evaluation`, then `release`.
     """
     from ..corpus.build import DEV, LABELS, TRAIN
+    from ..errors import ConfigError, StageError
     from ..evaluation.race import choose, race
     from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
 
+    if (output_dir / WINNER).exists() and not (output_dir / FIGURES).exists():
+        raise ConfigError(
+            f"{output_dir / WINNER} is no sweep's: it would be replaced. Name another folder for the sweep."
+        )
     dev, seen = read_corpus(corpus)
     tiers = _tiers(configs, dev[0].task, dev[0].exclusive, tier)
     runs = _train(tiers, corpus, output_dir, seeds, jobs)
     with progress("Comparing on dev", len(runs)) as advance:
         candidates = race(runs, dev, seen, progress=advance)
-    chosen = choose(candidates, max_mb=max_mb, within=within)
+    try:
+        chosen = choose(candidates, max_mb=max_mb, within=within)
+    except StageError:
+        _print_table(candidates, candidates[0], len(dev))
+        raise
     why = _why(max_mb, within)
     write(output_dir, candidates, chosen, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
     _print_table(candidates, chosen, len(dev))
     console.print(f"Chosen: {chosen.tier} ({why}), seed {chosen.best.seed}.")
-    doubt = [one.tier for one in candidates if one is not chosen and not one.behind.significant]
-    if doubt and not chosen.behind.significant:
-        console.print(f"{len(dev)} dev texts do not tell it from {', '.join(doubt)}.")
+    doubt = [one.tier for one in candidates[1:] if not one.behind.significant]
+    if doubt:
+        console.print(f"{len(dev)} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
     console.print(f"Wrote {output_dir / WINNER}, {output_dir / FIGURES} and {output_dir / PICTURE}")
 
 
@@ -91,7 +100,7 @@ def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | N
     tiers = [one for one in found if not wanted or one.name in wanted]
     for one in tiers:
         if one.missing:
-            console.print(f"{one.name} is left out: {', '.join(one.missing)} is not installed.", style="yellow")
+            console.print(f"{one.name} is left out: {', '.join(one.missing)} is not there.", style="yellow")
     if not any(not one.missing for one in tiers):
         raise StageError(f"{configs} has no training config for this task that can be trained here.")
     return [one for one in tiers if not one.missing]

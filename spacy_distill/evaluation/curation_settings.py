@@ -9,6 +9,7 @@ from typing import Any
 
 from thinc.api import Config
 
+from ..texts import is_config_key
 from ..types import Annotation
 
 MIN_CONFIDENCE = "spacy_distill.min_confidence.v1"
@@ -79,8 +80,9 @@ def settings_for(annotations: Sequence[Annotation], config: Mapping[str, Any]) -
         if 0.0 < below < 1.0:
             section = {"@misc": MIN_CONFIDENCE, "threshold": threshold}
             made.append(Setting(f"confidence ≥ {threshold:g}", {"min_confidence": section}))
-            within = {"@misc": MIN_CONFIDENCE, "threshold": 0.0, "per_label": _within(annotations, below)}
-            made.append(Setting(f"the surest {1 - below:.0%} of each class", {"min_confidence": within}))
+            if all(map(is_config_key, annotations[0].labels)):  # Others cannot have a threshold of their own.
+                within = {"@misc": MIN_CONFIDENCE, "threshold": 0.0, "per_label": _within(annotations, below)}
+                made.append(Setting(f"the surest {1 - below:.0%} of each class", {"min_confidence": within}))
     errors = _rule(config, LABEL_ERRORS)
     dropped, softened = (
         {name: {**section, "action": action} for name, section in errors.items()} for action in ("drop", "soften")

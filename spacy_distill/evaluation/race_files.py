@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 
 from ..corpus.build import DEV, MANIFEST, TRAIN
 from ..corpus.manifest import Manifest
-from ..docs import read_docs
+from ..docs import missing_of, read_docs
 from ..files import describe_file, shown_path, write_json
 from ..types import Annotation, Span
 from .evaluate import versions
@@ -46,6 +46,7 @@ def read_corpus(corpus: Path) -> tuple[list[Annotation], list[str]]:
             exclusive=manifest.exclusive,
             cats=dict(doc.cats) if textcat else None,
             ents=None if textcat else tuple(Span(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents),
+            missing=() if textcat else missing_of(doc),
         )
         for number, doc in enumerate(read_docs(corpus / DEV, vocab))
     ]

@@ -128,6 +128,13 @@ def spans(record: Annotation | None) -> frozenset[tuple[int, int, str]]:
     return frozenset((span.start, span.end, span.label) for span in (record.ents or ())) if record else frozenset()
 
 
+def _known(record: Annotation, guess: frozenset[tuple[int, int, str]]) -> frozenset[tuple[int, int, str]]:
+    """RETURNS (FrozenSet[Tuple[int, int, str]]): The entities that the record knows to be right or wrong."""
+    return frozenset(
+        found for found in guess if not any(found[0] < gap.end and gap.start < found[1] for gap in record.missing)
+    )
+
+
 def label_set(gold: Sequence[Annotation], *systems: Sequence[Annotation]) -> tuple[str, ...]:
     """RETURNS (Tuple[str, ...]): Gold's labels in order, then any others that a system offers or uses."""
     found: dict[str, None] = {}
@@ -150,7 +157,7 @@ def tally(gold: Sequence[Annotation], predicted: Sequence[Annotation], labels: S
     counts = np.zeros((len(gold), 3 * k + 3), dtype="float64")
     for row, record, prediction in zip(counts, gold, matched, strict=True):
         if record.task == "ner":
-            truth, guess = spans(record), spans(prediction)
+            truth, guess = spans(record), _known(record, spans(prediction))
             tp, fp, fn = ([label for _, _, label in part] for part in (truth & guess, guess - truth, truth - guess))
         else:
             true, guessed = answer(record, record.exclusive), answer(prediction, record.exclusive)

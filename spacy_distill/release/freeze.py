@@ -34,7 +34,7 @@ components need no list of words."""
 _STOCK = ("spacy", "spacy_legacy", "thinc")
 _SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY, **ENCODER_FACTORY}
 _TRAINING_ONLY = ("balance", "encoder")  # settings of the factories we train that those we ship do not have
-_WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec"}  # components that need no list of words
+_WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec", "transformer"}  # components that need no list of words
 _ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
 _META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")
 
@@ -83,6 +83,9 @@ def stock_config(nlp: Language) -> Config:
             components[name]["factory"] = _SHIPPED_AS[settings["factory"]]
             for key in _TRAINING_ONLY:
                 components[name].pop(key, None)
+        if settings["factory"] == "transformer":  # It has its weights, and needs no more than a name of where from.
+            model = dict(settings["model"])
+            components[name]["model"] = {**model, "name": re.split(r"[/\\]", str(model["name"]).rstrip("/\\"))[-1]}
     return Config({"nlp": dict(full["nlp"]), "components": components})
 
 

@@ -49,6 +49,9 @@ def read_encoder(name: str) -> Encoder:
 
 
 def _download(name: str) -> Path:
+    parent = Path(name).parent
+    if len(Path(name).parts) != 2 or parent.is_dir():  # A place on this machine is no name on the hub.
+        raise InputError(f"There is no folder {name}. The config's [paths] encoder names it, or one on the hub.")
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:

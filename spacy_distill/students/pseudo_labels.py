@@ -64,9 +64,12 @@ def pseudo_label(
         raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
     train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
     given = list(texts)
-    groups = {normal_form(text.text): text.group for text in given}
+    groups: dict[str, set[str | None]] = {}
+    for text in given:
+        groups.setdefault(normal_form(text.text), set()).add(text.group)
     kept_out = [*gold]  # A corpus says nothing of groups, but the texts that it was made from are often among these.
-    kept_out += [Text(f"dev {n}", doc.text, groups.get(normal_form(doc.text))) for n, doc in enumerate(dev, 1)]
+    for number, doc in enumerate(dev, 1):
+        kept_out += [Text(f"dev {number}", doc.text, group) for group in groups.get(normal_form(doc.text), {None})]
     seen = {normal_form(doc.text) for doc in train} | {""}
     asked = []
     for text in given:
@@ -106,7 +109,6 @@ def pseudo_label(
     labels = {label: count + counts[label] for label, count in manifest.train.labels.items()}
     part = Part(len(train) + len(added), labels)
     sources = {**manifest.sources, "pseudo_labelled": len(added)}
-    corpus = Corpus(
-        [*train, *added], dev, srsly.read_json(corpus_dir / LABELS), replace(manifest, train=part, sources=sources)
-    )
+    manifest = replace(manifest, train=part, sources=sources, soft=True)
+    corpus = Corpus([*train, *added], dev, srsly.read_json(corpus_dir / LABELS), manifest)
     return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))

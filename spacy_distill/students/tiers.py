@@ -88,14 +88,19 @@ def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
 
 
 def _does(config: Config, task: TaskName, exclusive: bool) -> bool:
-    factories = [str(component.get("factory", "")) for component in config["components"].values()]
+    components = [component for component in config["components"].values() if "factory" in component]
     if task == "ner":
-        return "ner" in factories
-    return any("textcat" in factory and ("multilabel" in factory) != exclusive for factory in factories)
+        return any(component["factory"] == "ner" for component in components)
+    return any("textcat" in component["factory"] and _exclusive(component) == exclusive for component in components)
+
+
+def _exclusive(component: Mapping[str, Any]) -> bool:
+    return bool(component.get("exclusive", "multilabel" not in component["factory"]))
 
 
 def _missing(config: Config) -> Iterator[str]:
-    """YIELDS (str): Registered functions and factories of the config that do not exist."""
+    """YIELDS (str): What the config names and does not exist: pretrained models, registered functions, factories."""
+    yield from (place for place in _pretrained(config) if not Path(place).exists() and Path(place).parent.is_dir())
     lang = str(config["nlp"].get("lang", "en"))
     spacy.blank(lang)  # loads the factories of all installed packages
     for key, value in _settings(config):
@@ -104,6 +109,13 @@ def _missing(config: Config) -> Iterator[str]:
             registry.has(kind, str(value)) or registry.has(kind, f"{lang}.{value}")
         ):
             yield str(value)
+
+
+def _pretrained(config: Config) -> Iterator[str]:
+    """YIELDS (str): What a student starts from: a folder, or a name on the hub."""
+    for name in ("encoder", "vectors", "init_tok2vec"):
+        if isinstance(place := config.get("paths", {}).get(name), str):
+            yield place
 
 
 def _settings(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -155,7 +167,9 @@ def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
 
 
 def _key(tier: Tier, corpus: Path, seed: int) -> str:
-    """RETURNS (str): The same for the same training: config, corpus, seed, versions."""
+    """RETURNS (str): The same for the same training: config, pretrained models, corpus, seed, versions."""
     files = [tier.config, *(corpus / name for name in (TRAIN, DEV, LABELS))]
+    for place in map(Path, _pretrained(Config().from_disk(tier.config, interpolate=False))):
+        files += [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
     facts = [version("spacy"), version("spacy-distill"), str(seed), *(file_sha256(file) for file in files)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

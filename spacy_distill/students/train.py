@@ -38,7 +38,7 @@ def read_student(config: Path, overrides: Mapping[str, Any] | None = None) -> Co
 def train(
     config: Path, corpus: Path, output_dir: Path, *, seed: int = 0, overrides: Mapping[str, Any] | None = None
 ) -> Language:
-    """Train on a corpus, and take the step that was best on its dev part. Nothing is printed.
+    """Train on a corpus, and take the step that was best on its dev part. spaCy prints nothing.
 
     config (Path): See `read_student`.
     corpus (Path): What `spacy-distill corpus` wrote.

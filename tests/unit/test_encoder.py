@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,14 @@ def test_bytes_hold_all_of_it(trained):
     copy = load_model_from_config(nlp.config)
     copy.from_bytes(nlp.to_bytes())
     assert small.cats(copy) == small.cats(nlp)
+
+
+def test_it_goes_to_other_processes_whole(trained):
+    nlp = spacy.load(trained)
+    doc = nlp.make_doc("a kettle")
+    component = nlp.get_pipe("textcat")
+    sent = pickle.loads(pickle.dumps(component))
+    assert sent.predict([doc]) == pytest.approx(component.predict([doc]))
 
 
 def test_several_labels_a_text(folder):

@@ -50,11 +50,12 @@ def test_train_grows_and_dev_stays(student, tmp_path):
         Text("empty", "  "),
         Text("leak", dev[0], group="r1"),
         Text("near", "Sturdy lid, and it pours without a drip."),
+        Text("leak again", dev[0], group="r2"),
         Text("same group", "I have had it for a year.", group="r1"),
     ]
     done = []
     made = pseudo_label(student, folder, texts, gold=[gold], progress=done.append)
-    assert (made.given, made.known, made.leaking, made.added) == (8, 3, 3, 2)
+    assert (made.given, made.known, made.leaking, made.added) == (9, 4, 3, 2)
     assert sum(done) == 2
     made.corpus.write(tmp_path / "large")
     assert texts_of(tmp_path / "large", "train") == [*train, *(text.text for text in NEW)]

@@ -1,6 +1,6 @@
 """Scores, worked out by hand."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -123,6 +123,13 @@ def test_entities_need_both_ends_and_the_label():
     # DISH: tp 1, fp 1; TOOL: fp 1, fn 2
     assert found["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["accuracy"] == 0
+
+
+def test_where_gold_knows_nothing_nobody_is_wrong():
+    gold = [replace(ents("1", TEXT, (6, 10, "DISH")), missing=(Span(18, 27, ""),))]
+    predicted = [ents("1", TEXT, (6, 10, "DISH"), (22, 27, "TOOL"))]
+    assert total(gold, predicted)["micro_f1"] == 1
+    assert total([ents("1", TEXT, (6, 10, "DISH"))], predicted)["micro_f1"] < 1
 
 
 def test_entity_errors_are_sorted_by_kind_and_close():

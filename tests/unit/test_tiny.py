@@ -1,7 +1,10 @@
 """The linear student: what it learns, that its cached rows add up to the model, and that it is saved whole."""
 
+import copy
 import itertools
 import math
+import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -175,6 +178,23 @@ def test_it_is_released_as_the_runtime_without_the_words_it_saw(trained, tmp_pat
     assert verify(trained, tmp_path / "frozen", [text for text in NEW if text]) > len(NEW)
     for file in (tmp_path / "frozen").rglob("*"):
         assert not file.is_file() or b"orbelquint" not in file.read_bytes(), file
+
+
+def test_many_threads_get_the_answers_that_one_gets(trained):
+    chance = random.Random(0)
+    texts = [" ".join("".join(chance.choices("goodbaf", k=6)) for _ in range(30)) for _ in range(400)]
+    shared, alone = copy.deepcopy(trained), copy.deepcopy(trained)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: shared(text).cats, texts))
+    assert found == [pytest.approx(alone(text).cats) for text in texts]
+    assert [shared(text).cats for text in texts] == [pytest.approx(cats) for cats in found]
+
+
+def test_in_another_pipeline_it_meets_words_that_its_own_never_saw(trained):
+    other = spacy.blank("en")
+    other.add_pipe("tiny_textcat", source=trained)
+    text = "an unheardof kettle, great"
+    assert other(text).cats == pytest.approx(copy.deepcopy(trained)(text).cats)
 
 
 def test_other_components_scores_stay(trained):

@@ -10,6 +10,7 @@ have length 1, where the length is that of all occurrences taken as different fe
 """
 
 import io
+import threading
 from itertools import islice
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
@@ -19,7 +20,7 @@ import srsly
 from spacy.language import Language
 from spacy.pipeline.pipe import Pipe
 from spacy.scorer import Scorer
-from spacy.strings import hash_string  # type: ignore[attr-defined]
+from spacy.strings import StringStore, hash_string  # type: ignore[attr-defined]
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -145,8 +146,18 @@ def enlarge_tokenizer_cache(nlp: Language) -> None:
         nlp.tokenizer.max_cache_size = max(nlp.tokenizer.max_cache_size, TOKENIZER_CACHE)
 
 
+class _Lock:
+    """A lock that can be copied and sent to other processes: each gets one of its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __reduce__(self) -> Any:
+        return _Lock, ()
+
+
 class CollapsedTextCat(Pipe):
-    """The component.
+    """The component. Several threads may use it at a time.
 
     exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a probability of its own.
     threshold (float): Where classes are not exclusive, they hold from this score on. For evaluation alone.
@@ -157,6 +168,7 @@ class CollapsedTextCat(Pipe):
         self.name = name
         self.exclusive = exclusive
         self.cfg = {"threshold": 0.0 if exclusive else threshold}
+        self._lock = _Lock()
         self.set_weights((), np.zeros(0, np.uint64), 0, np.zeros((0, 0)), np.zeros(0), np.zeros(0))
 
     @property
@@ -210,12 +222,11 @@ class CollapsedTextCat(Pipe):
         self._rows = np.zeros((1024, self._features.shape[1]), dtype=np.float32)
         self._lower = np.zeros(1024, dtype=np.uint64)
 
-    def _learn(self, keys: Any) -> None:
+    def _learn(self, keys: Any, strings: StringStore) -> None:
         """Give word forms that were not seen before their row.
 
         keys (NDArray[uint64]): Their hashes, each once.
         """
-        strings = self.vocab.strings
         words = [strings[key] for key in keys.tolist()]
         found, owners = word_features(words)
         features = self._word_features.find(found)
@@ -233,7 +244,7 @@ class CollapsedTextCat(Pipe):
         self._forms.add(keys, np.arange(self._count, end))
         self._count = end
 
-    def _rows_of(self, keys: Any) -> Any:
+    def _rows_of(self, keys: Any, strings: StringStore) -> Any:
         rows = self._forms.find(keys)
         new = keys[rows == 0]
         if len(new):
@@ -241,27 +252,27 @@ class CollapsedTextCat(Pipe):
             if (self._count + len(new)) * self._rows.shape[1] * 4 > CACHE_BYTES and self._count > 1:
                 self._forget()
                 new = np.unique(keys)
-            self._learn(new)
+            self._learn(new, strings)
             rows = self._forms.find(keys)
         return rows
 
     def predict(self, docs: Sequence[Doc]) -> Any:
         """RETURNS (NDArray[float32]): The classes' scores, `(N, K)`. They do not depend on how texts are batched."""
-        return self._predict([doc.to_array("ORTH") for doc in docs])
+        return self._predict(docs, [doc.to_array("ORTH") for doc in docs])
 
-    def _predict(self, arrays: Sequence[Any]) -> Any:
+    def _predict(self, docs: Sequence[Doc], arrays: Sequence[Any]) -> Any:
         bias = self._arrays["bias"]
         lengths = np.fromiter(map(len, arrays), dtype=np.int64, count=len(arrays))
         logits = np.zeros((len(arrays), len(bias)), dtype=np.float32)
         wordy = np.flatnonzero(lengths)
         if len(wordy):
             starts = (np.cumsum(lengths) - lengths)[wordy]
-            forms = self._rows_of(np.concatenate(arrays))
-            lower = self._lower.take(forms)
+            with self._lock.lock:
+                forms = self._rows_of(np.concatenate(arrays), docs[0].vocab.strings)
+                lower, rows = self._lower.take(forms), self._rows.take(forms, axis=0)
             pairs = self._pairs.find(pair_keys(lower[:-1], lower[1:]))
             pairs[starts[1:] - 1] = 0
             known = np.flatnonzero(pairs)
-            rows = self._rows.take(forms, axis=0)
             rows[known + 1] += self._features.take(pairs[known], axis=0)
             sums = sum_segments(rows, starts)
             length = np.sqrt(np.maximum(sums[:, -1:], 1e-9))
@@ -295,7 +306,7 @@ class CollapsedTextCat(Pipe):
             if not docs:
                 return
             try:
-                self.set_annotations(docs, self._predict(arrays))
+                self.set_annotations(docs, self._predict(docs, arrays))
             except Exception as error:
                 self.get_error_handler()(self.name, self, docs, error)
             else:

@@ -28,7 +28,7 @@ from spacy.vocab import Vocab
 
 LONGEST = 256
 MOST_TOKENS = 512  # at a time: their vectors stay in the processor's cache
-CACHED_WORDS = 200_000
+CACHED_WORDS, LONGEST_CACHED = 50_000, 40  # words, and characters of one: what is longer hardly comes again
 EPSILON = 1e-12
 GRAMS = (3, 4, 5)
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -67,11 +67,14 @@ class WordPieces:
         self._first, self._last, self._unknown = (self._ids[name] for name in ("[CLS]", "[SEP]", "[UNK]"))
         self._cached = lru_cache(CACHED_WORDS)(self._chunk)
 
+    def __reduce__(self) -> Any:
+        return WordPieces, (self.pieces, self.lower)
+
     def __call__(self, text: str) -> List[int]:
         """RETURNS (List[int]): Ids, those of [CLS] and [SEP] included, `LONGEST` at most."""
         ids = [self._first]
         for chunk in text.split():
-            ids.extend(self._cached(chunk))
+            ids.extend(self._cached(chunk) if len(chunk) <= LONGEST_CACHED else self._chunk(chunk))
             if len(ids) >= LONGEST:
                 break
         return [*ids[: LONGEST - 1], self._last]
@@ -226,10 +229,12 @@ def _normalize(x: Any, weight: Any, bias: Any) -> Any:
     return x
 
 
-@lru_cache(CACHED_WORDS)
 def _grams(word: str) -> List[int]:
     padded = f" {word} "
     return [hash_string("c" + padded[i : i + n]) for n in GRAMS for i in range(len(padded) - n + 1)]
+
+
+_cached_grams = lru_cache(CACHED_WORDS)(_grams)
 
 
 def ngrams(text: str) -> Tuple[List[int], List[int]]:
@@ -238,7 +243,9 @@ def ngrams(text: str) -> Tuple[List[int], List[int]]:
     text = text.lower()
     words = _WORD.findall(text)
     keys = [hash_string(key) for key in (*words, *map(" ".join, zip(words, islice(words, 1, None))))]
-    return keys, [key for word in text.split() for key in _grams(word)]
+    return keys, [
+        key for word in text.split() for key in (_cached_grams(word) if len(word) <= LONGEST_CACHED else _grams(word))
+    ]
 
 
 class Ngrams:
