@@ -19,6 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+try:
+    from uvloop import new_event_loop
+except ImportError:  # As on Windows.
+    from asyncio import new_event_loop
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -269,6 +274,7 @@ class _Constant(asyncio.Protocol):
 
 
 async def serve(latency_s: float) -> None:
+    """Serve until killed."""
     server = await asyncio.get_running_loop().create_server(lambda: _Constant(latency_s), "127.0.0.1", 0)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await server.serve_forever()
@@ -277,4 +283,5 @@ async def serve(latency_s: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency-s", type=float, default=0.1)
-    asyncio.run(serve(parser.parse_args().latency_s))
+    loop = new_event_loop()
+    loop.run_until_complete(serve(parser.parse_args().latency_s))

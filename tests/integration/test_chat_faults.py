@@ -472,6 +472,24 @@ def test_a_key_and_a_document_are_nowhere_to_be_found(
     assert not any(key.encode() in content for content in files)
 
 
+def test_nothing_is_asked_before_what_came_in_its_place_is_in_the_ledger(server: ChatServer, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    server.latency_s = 0.005
+    lost_if_killed: list[int] = []
+
+    def behave(seen: Seen) -> None:
+        reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        (kept,) = reader.execute("SELECT COUNT(*) FROM replies").fetchone()
+        reader.close()
+        lost_if_killed.append(len(server.seen) - kept)
+
+    server.behave = behave
+    chat = Chat("loopback-1", server.url, max_in_flight=8, ledger=path)
+    assert len(ask(chat, prompts(400))) == 400
+    chat.close()
+    assert max(lost_if_killed) == 8
+
+
 _RUN = """
 import sys
 from spacy_distill.teacher.chat import Chat
