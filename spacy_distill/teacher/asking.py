@@ -75,23 +75,20 @@ class Asker:
         self._loading_since_s: float | None = None
         self._said: set[str] = set()
 
-    async def answer(
-        self, transport: Transport, request: Request, ledger: Ledger | None
-    ) -> tuple[Reply, Permit | None]:
+    async def answer(self, transport: Transport, request: Request, ledger: Ledger | None) -> Reply:
         """Try until there is a reply, or no hope for one.
 
         ledger (Optional[Ledger]): Tells whether the server ever answered under these settings.
-        RETURNS (Tuple[Reply, Optional[Permit]]): With the status "error" if what failed is this prompt. A reply that
-            was paid for still holds its permit: leave the gate when it is safe.
+        RETURNS (Reply): With the status "error" if what failed is this prompt.
         RAISES (TeacherError): What failed is the teacher, whatever the prompt.
         """
         first_s = time.monotonic()
         prompt = request.prompt
         tries, rung, refusal = 0, self._rung, None
         while True:
-            rung, outcome, permit = await self._try(transport, prompt, rung)
+            rung, outcome = await self._try(transport, prompt, rung)
             if isinstance(outcome, Reply):
-                return outcome, permit
+                return outcome
             if outcome.loading:
                 self._wait_for_model()
                 continue
@@ -108,19 +105,16 @@ class Asker:
             if not outcome.retry or tries >= self._max_tries or too_long:
                 asks = f", asks to wait {outcome.wait_s:.0f} s" if too_long else ""
                 times = f" (tried {tries} times)" if tries > 1 else ""
-                error = f"{outcome.reason}{asks}{times}"
-                return Reply("", ReplyMeta(status="error", error=error, model=self._name)), None
+                return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
             if not outcome.overloaded:  # Else all pause, at the gate.
                 await asyncio.sleep(backoff_s(tries))
 
-    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure, Permit | None]:
+    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure]:
         """Ask once, when it is this prompt's turn.
 
-        RETURNS (Tuple[int, Union[Reply, Failure], Optional[Permit]]): The rung at which it was asked in the end, what
-            came, and the permit that a reply holds.
+        RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came.
         """
         permit = await transport.gate.enter(len(prompt))
-        outcome: Reply | Failure | None = None
         try:
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
@@ -138,10 +132,9 @@ class Asker:
                 pause_s = limits.overloaded(permit, outcome.wait_s)
                 if pause_s >= _WORTH_SAYING_S:
                     logger.warning("%s: %s. All requests wait for %.0f s.", self._endpoint, outcome.reason, pause_s)
-            return rung, outcome, permit if isinstance(outcome, Reply) else None
+            return rung, outcome
         finally:
-            if not isinstance(outcome, Reply):
-                transport.gate.leave(permit)
+            transport.gate.leave(permit)
 
     async def _send(
         self, transport: Transport, limits: Limits, permit: Permit, body: bytes, choices: Mapping[str, str]

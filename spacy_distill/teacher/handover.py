@@ -11,7 +11,7 @@ from typing import Any
 
 from .base import Request
 from .claims import Claims
-from .limits import Gate, Permit
+from .limits import Gate
 from .transport import Transport
 from .types import Reply, ReplyMeta
 
@@ -39,7 +39,7 @@ class Departures:
 
     arrivals (Arrivals): Where replies go.
     gate (Gate): Where requests wait for their turn.
-    answer (Callable): Answers one request; the reply may hold a permit.
+    answer (Callable): Answers one request.
     claims (Optional[Claims]): None: there is nothing to claim.
     closed (Callable): Makes the error for a transport that was closed.
     elsewhere (int): How many stand aside. May be read in any thread.
@@ -49,7 +49,7 @@ class Departures:
         self,
         arrivals: Arrivals,
         gate: Gate,
-        answer: Callable[[Request], Coroutine[Any, Any, tuple[Reply, Permit | None]]],
+        answer: Callable[[Request], Coroutine[Any, Any, Reply]],
         claims: Claims | None,
         closed: Callable[[], Exception],
     ) -> None:
@@ -124,13 +124,13 @@ class Departures:
         self._tasks.add(task)
         task.add_done_callback(partial(self._answered, request))
 
-    def _answered(self, request: Request, task: asyncio.Task[tuple[Reply, Permit | None]]) -> None:
+    def _answered(self, request: Request, task: asyncio.Task[Reply]) -> None:
         self._tasks.discard(task)
         if self._failed(task):
             if self._claims is not None:
                 self._claims.release([request.key])
         else:
-            self._arrivals.add(request, *task.result())
+            self._arrivals.add(request, task.result())
 
     def _watched(self, watch: asyncio.Task[None]) -> None:
         self._tasks.discard(watch)
@@ -156,9 +156,9 @@ class Departures:
 class Arrivals:
     """Replies on their way from the transport's thread to the caller's.
 
-    Those that arrive in one turn of the event loop are committed together, at its end: not one waits for a commit that
-    is not its own. Only then are others sent in their place, so that whatever kills the process, no more than were in
-    flight are lost. They are handed over in handfuls, because to wake a thread costs as much as to send a request.
+    Those that arrive in one turn of the event loop are committed together, at its end, right after others were sent in
+    their place: a process that is killed loses what was in flight and, at worst, as many more. Then they are handed
+    over in handfuls, because to wake a thread costs as much as to send a request.
 
     transport (Transport): In whose thread replies are added.
     keep (Callable): Commits replies to the ledger.
@@ -170,7 +170,6 @@ class Arrivals:
         self._keep = keep
         self._handful = handful
         self._new: Answers = []
-        self._permits: list[Permit] = []
         self._kept: Answers = []
         self._timer: asyncio.TimerHandle | None = None
         self._queue: SimpleQueue[Answers | BaseException] = SimpleQueue()
@@ -182,16 +181,11 @@ class Arrivals:
             raise arrival
         return arrival
 
-    def add(self, request: Request, reply: Reply, permit: Permit | None = None) -> None:
-        """In the transport's thread: a reply has arrived.
-
-        permit (Optional[Permit]): To be given back as soon as the reply is in the ledger.
-        """
+    def add(self, request: Request, reply: Reply) -> None:
+        """In the transport's thread: a reply has arrived."""
         if not self._new:
             asyncio.get_running_loop().call_soon(self._commit)
         self._new.append((request, reply))
-        if permit is not None:
-            self._permits.append(permit)
 
     def wake(self) -> None:
         """In the transport's thread: have the caller look whether there is room for more."""
@@ -203,22 +197,15 @@ class Arrivals:
 
     def _commit(self) -> None:
         new, self._new = self._new, []
-        permits, self._permits = self._permits, []
         try:
             self._kept += self._keep(new)
         except Exception as error:
             self.fail(error)
-            self._leave(permits)
         else:
-            self._leave(permits)
             if len(self._kept) >= self._handful or not self._transport.gate.limits.in_flight:
                 self._hand_over()
             elif self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(_HAND_OVER_S, self._hand_over)
-
-    def _leave(self, permits: list[Permit]) -> None:
-        for permit in permits:
-            self._transport.gate.leave(permit)
 
     def _hand_over(self) -> None:
         if self._timer is not None:

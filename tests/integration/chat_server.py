@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 try:
     from uvloop import new_event_loop
@@ -261,8 +261,7 @@ class _Constant(asyncio.Protocol):
         self.response = head.encode() + body
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by name.
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data

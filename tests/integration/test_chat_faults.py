@@ -472,22 +472,22 @@ def test_a_key_and_a_document_are_nowhere_to_be_found(
     assert not any(key.encode() in content for content in files)
 
 
-def test_nothing_is_asked_before_what_came_in_its_place_is_in_the_ledger(server: ChatServer, tmp_path: Path) -> None:
+def test_at_any_moment_a_kill_would_lose_what_is_in_flight_and_one_handful(server: ChatServer, tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     server.latency_s = 0.005
-    lost_if_killed: list[int] = []
+    at_stake: list[int] = []
 
     def behave(seen: Seen) -> None:
         reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         (kept,) = reader.execute("SELECT COUNT(*) FROM replies").fetchone()
         reader.close()
-        lost_if_killed.append(len(server.seen) - kept)
+        at_stake.append(len(server.seen) - kept)
 
     server.behave = behave
     chat = Chat("loopback-1", server.url, max_in_flight=8, ledger=path)
     assert len(ask(chat, prompts(400))) == 400
     chat.close()
-    assert max(lost_if_killed) == 8
+    assert 8 <= max(at_stake) <= 2 * 8
 
 
 _RUN = """
@@ -503,7 +503,7 @@ for index, reply in chat.stream(Prompt(f"text w{n}", prefix="Say the last word: 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills")
 @pytest.mark.parametrize("answered", [1, 57, 203])
-def test_kill_in_mid_run_loses_only_what_was_in_flight(server: ChatServer, tmp_path: Path, answered: int) -> None:
+def test_kill_in_mid_run_loses_no_more_than_was_at_stake(server: ChatServer, tmp_path: Path, answered: int) -> None:
     server.latency_s = 0.02
     path = tmp_path / "ledger.sqlite"
     run = subprocess.Popen([sys.executable, "-c", _RUN, server.url, str(path)])
@@ -520,7 +520,7 @@ def test_kill_in_mid_run_loses_only_what_was_in_flight(server: ChatServer, tmp_p
     connection.close()
     ledger = Ledger(path)
     kept = ledger.counts().get("ok", 0)
-    assert before - 16 <= kept <= before
+    assert before - 2 * 16 <= kept <= before
     paid = {row["prompt"] for row in ledger.rows()}
     ledger.close()
     server.seen.clear()
