@@ -12,7 +12,7 @@ What counts is the server's own log of what it was asked and what it answered, b
 - `lost`: replies that were in the ledger after one kill, and are not, or say something else, later. None.
 - `paid_twice`: requests that the server got for a text whose reply had been committed. None.
 - `in_flight_at_kill`: answers that the server had sent when the process was killed, before it could commit them. No
-  client can help it; about as many as were in flight. What one process was asking when it was killed, the other asks.
+  client can help it; never more than were in flight. What one process was asking when it was killed, the other asks.
 - `asked_at_once`: answers that two processes got for the same text while both lived. None.
 - `annotate_texts` and `annotate_accounted`: the same for the command, from the docs it wrote.
 """

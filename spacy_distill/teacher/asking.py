@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,10 @@ _SERVER_ERRORS = 2
 
 _LONGEST_LOADING_S = 300.0
 _LOADING_PAUSE_S = 2.0
+
+
+Deliver = Callable[[Reply, Permit | None], None]
+"""Takes a reply, and the permit under which it came: to be given back when the reply is safe."""
 
 
 class Asker:
@@ -75,20 +79,20 @@ class Asker:
         self._loading_since_s: float | None = None
         self._said: set[str] = set()
 
-    async def answer(self, transport: Transport, request: Request, ledger: Ledger | None) -> Reply:
+    async def answer(self, transport: Transport, request: Request, ledger: Ledger | None, deliver: Deliver) -> None:
         """Try until there is a reply, or no hope for one.
 
         ledger (Optional[Ledger]): Tells whether the server ever answered under these settings.
-        RETURNS (Reply): With the status "error" if what failed is this prompt.
+        deliver (Deliver): Takes the one reply, whose status is "error" if what failed is this prompt.
         RAISES (TeacherError): What failed is the teacher, whatever the prompt.
         """
         first_s = time.monotonic()
         prompt = request.prompt
         tries, rung, refusal = 0, self._rung, None
         while True:
-            rung, outcome = await self._try(transport, prompt, rung)
+            rung, outcome = await self._try(transport, prompt, rung, deliver)
             if isinstance(outcome, Reply):
-                return outcome
+                return
             if outcome.loading:
                 self._wait_for_model()
                 continue
@@ -105,16 +109,21 @@ class Asker:
             if not outcome.retry or tries >= self._max_tries or too_long:
                 asks = f", asks to wait {outcome.wait_s:.0f} s" if too_long else ""
                 times = f" (tried {tries} times)" if tries > 1 else ""
-                return Reply("", ReplyMeta(status="error", error=f"{outcome.reason}{asks}{times}", model=self._name))
+                error = f"{outcome.reason}{asks}{times}"
+                deliver(Reply("", ReplyMeta(status="error", error=error, model=self._name)), None)
+                return
             if not outcome.overloaded:  # Else all pause, at the gate.
                 await asyncio.sleep(backoff_s(tries))
 
-    async def _try(self, transport: Transport, prompt: Prompt, rung: int) -> tuple[int, Reply | Failure]:
+    async def _try(
+        self, transport: Transport, prompt: Prompt, rung: int, deliver: Deliver
+    ) -> tuple[int, Reply | Failure]:
         """Ask once, when it is this prompt's turn.
 
         RETURNS (Tuple[int, Union[Reply, Failure]]): The rung at which it was asked in the end, and what came.
         """
         permit = await transport.gate.enter(len(prompt))
+        delivered = False
         try:
             rung = max(rung, self._rung)  # Others may have found out meanwhile what the server takes.
             features = self._features(prompt, rung)
@@ -126,6 +135,8 @@ class Asker:
                 limits.succeeded(permit, None if read is None else read + (written or 0))
                 self._succeeded(prompt, features, rung)
                 self._say_once(outcome.meta.error)
+                deliver(outcome, permit)
+                delivered = True
             elif outcome.loading:
                 limits.overloaded(permit, _LOADING_PAUSE_S)
             elif outcome.overloaded:
@@ -134,7 +145,8 @@ class Asker:
                     logger.warning("%s: %s. All requests wait for %.0f s.", self._endpoint, outcome.reason, pause_s)
             return rung, outcome
         finally:
-            transport.gate.leave(permit)
+            if not delivered:
+                transport.gate.leave(permit)
 
     async def _send(
         self, transport: Transport, limits: Limits, permit: Permit, body: bytes, choices: Mapping[str, str]

@@ -233,7 +233,7 @@ class Chat(TeacherModel):
         departures = Departures(
             arrivals,
             transport.gate,
-            lambda request: self._asker.answer(transport, request, self.ledger),
+            lambda request, deliver: self._asker.answer(transport, request, self.ledger, deliver),
             claims,
             lambda: TeacherError(f"{self._endpoint}: closed before every prompt was answered."),
         )

@@ -9,9 +9,10 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from .asking import Deliver
 from .base import Request
 from .claims import Claims
-from .limits import Gate
+from .limits import Gate, Permit
 from .transport import Transport
 from .types import Reply, ReplyMeta
 
@@ -39,7 +40,7 @@ class Departures:
 
     arrivals (Arrivals): Where replies go.
     gate (Gate): Where requests wait for their turn.
-    answer (Callable): Answers one request.
+    answer (Callable): Answers one request: delivers one reply.
     claims (Optional[Claims]): None: there is nothing to claim.
     closed (Callable): Makes the error for a transport that was closed.
     elsewhere (int): How many stand aside. May be read in any thread.
@@ -49,7 +50,7 @@ class Departures:
         self,
         arrivals: Arrivals,
         gate: Gate,
-        answer: Callable[[Request], Coroutine[Any, Any, Reply]],
+        answer: Callable[[Request, Deliver], Coroutine[Any, Any, None]],
         claims: Claims | None,
         closed: Callable[[], Exception],
     ) -> None:
@@ -120,17 +121,14 @@ class Departures:
         return claimed.elsewhere
 
     def _start(self, request: Request) -> None:
-        task = asyncio.ensure_future(self._answer(request))
+        task = asyncio.ensure_future(self._answer(request, partial(self._arrivals.add, request)))
         self._tasks.add(task)
         task.add_done_callback(partial(self._answered, request))
 
-    def _answered(self, request: Request, task: asyncio.Task[Reply]) -> None:
+    def _answered(self, request: Request, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._failed(task):
-            if self._claims is not None:
-                self._claims.release([request.key])
-        else:
-            self._arrivals.add(request, task.result())
+        if self._failed(task) and self._claims is not None:
+            self._claims.release([request.key])
 
     def _watched(self, watch: asyncio.Task[None]) -> None:
         self._tasks.discard(watch)
@@ -156,9 +154,9 @@ class Departures:
 class Arrivals:
     """Replies on their way from the transport's thread to the caller's.
 
-    Those that arrive in one turn of the event loop are committed together, at its end, right after others were sent in
-    their place: a process that is killed loses what was in flight and, at worst, as many more. Then they are handed
-    over in handfuls, because to wake a thread costs as much as to send a request.
+    Those that arrive in one turn of the event loop are committed together, at its end: not one waits for a commit that
+    is not its own. Only then are others sent in their place: whatever ends the process, no more replies are lost than
+    were in flight. They are handed over in handfuls, because to wake a thread costs as much as to send a request.
 
     transport (Transport): In whose thread replies are added.
     keep (Callable): Commits replies to the ledger.
@@ -170,6 +168,7 @@ class Arrivals:
         self._keep = keep
         self._handful = handful
         self._new: Answers = []
+        self._permits: list[Permit] = []
         self._kept: Answers = []
         self._timer: asyncio.TimerHandle | None = None
         self._queue: SimpleQueue[Answers | BaseException] = SimpleQueue()
@@ -181,11 +180,13 @@ class Arrivals:
             raise arrival
         return arrival
 
-    def add(self, request: Request, reply: Reply) -> None:
-        """In the transport's thread: a reply has arrived."""
+    def add(self, request: Request, reply: Reply, permit: Permit | None = None) -> None:
+        """In the transport's thread: a reply has arrived. Its permit is given back when it is committed."""
         if not self._new:
             asyncio.get_running_loop().call_soon(self._commit)
         self._new.append((request, reply))
+        if permit is not None:
+            self._permits.append(permit)
 
     def wake(self) -> None:
         """In the transport's thread: have the caller look whether there is room for more."""
@@ -197,15 +198,22 @@ class Arrivals:
 
     def _commit(self) -> None:
         new, self._new = self._new, []
+        permits, self._permits = self._permits, []
         try:
             self._kept += self._keep(new)
         except Exception as error:
             self.fail(error)
+            self._give_back(permits)
         else:
+            self._give_back(permits)
             if len(self._kept) >= self._handful or not self._transport.gate.limits.in_flight:
                 self._hand_over()
             elif self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(_HAND_OVER_S, self._hand_over)
+
+    def _give_back(self, permits: list[Permit]) -> None:
+        for permit in permits:
+            self._transport.gate.leave(permit)
 
     def _hand_over(self) -> None:
         if self._timer is not None:

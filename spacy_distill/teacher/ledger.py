@@ -122,8 +122,8 @@ class Ledger:
     """One SQLite file of replies, keyed by everything that could change an answer.
 
     A row is committed within a few milliseconds of its reply's arrival (write-ahead log: it survives the death of the
-    process), so a killed run loses only what was in flight or had just come. Failed
-    requests are kept for the books but never served: the next run asks again.
+    process), so a killed run loses only what was in flight. Failed requests are kept for the books but never served:
+    the next run asks again.
 
     Several threads and several processes may use one file at a time.
 

@@ -269,7 +269,7 @@ class Gate:
             raise
 
     def leave(self, permit: Permit) -> None:
-        """The request has come back, and `limits` knows what it brought."""
+        """The request has come back, `limits` knows what it brought, and what was paid for is safe."""
         self.limits.end(permit)
         self._admit()
 

@@ -472,7 +472,7 @@ def test_a_key_and_a_document_are_nowhere_to_be_found(
     assert not any(key.encode() in content for content in files)
 
 
-def test_at_any_moment_a_kill_would_lose_what_is_in_flight_and_one_handful(server: ChatServer, tmp_path: Path) -> None:
+def test_at_any_moment_a_kill_would_lose_no_more_than_may_be_in_flight(server: ChatServer, tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     server.latency_s = 0.005
     at_stake: list[int] = []
@@ -487,7 +487,7 @@ def test_at_any_moment_a_kill_would_lose_what_is_in_flight_and_one_handful(serve
     chat = Chat("loopback-1", server.url, max_in_flight=8, ledger=path)
     assert len(ask(chat, prompts(400))) == 400
     chat.close()
-    assert 8 <= max(at_stake) <= 2 * 8
+    assert max(at_stake) == 8
 
 
 _RUN = """
@@ -503,7 +503,7 @@ for index, reply in chat.stream(Prompt(f"text w{n}", prefix="Say the last word: 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills")
 @pytest.mark.parametrize("answered", [1, 57, 203])
-def test_kill_in_mid_run_loses_no_more_than_was_at_stake(server: ChatServer, tmp_path: Path, answered: int) -> None:
+def test_kill_in_mid_run_loses_only_what_was_in_flight(server: ChatServer, tmp_path: Path, answered: int) -> None:
     server.latency_s = 0.02
     path = tmp_path / "ledger.sqlite"
     run = subprocess.Popen([sys.executable, "-c", _RUN, server.url, str(path)])
@@ -520,7 +520,7 @@ def test_kill_in_mid_run_loses_no_more_than_was_at_stake(server: ChatServer, tmp
     connection.close()
     ledger = Ledger(path)
     kept = ledger.counts().get("ok", 0)
-    assert before - 2 * 16 <= kept <= before
+    assert before - 16 <= kept <= before
     paid = {row["prompt"] for row in ledger.rows()}
     ledger.close()
     server.seen.clear()
