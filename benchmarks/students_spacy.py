@@ -1,8 +1,9 @@
 """spaCy's stock text classifiers and ours as systems of `benchmarks.students`, trained with `spacy train`'s own loop.
 
-All hold out 15 % of the labelled texts for dev, as `spacy-distill corpus` splits them. Stock ones have the settings
-that `spacy init config` writes; ours are the configs in `configs/`, packaged without training's leftovers as `release`
-does. What only training needs is imported there, so that memory is that of a process that predicts.
+All hold out 15 % of the labelled texts for dev, as `spacy-distill corpus` splits them; those of ours that need none to
+know when to stop learn from it in the end, as in `spacy-distill sweep`. Stock ones have the settings that `spacy init
+config` writes; ours are the configs in `configs/`, packaged without training's leftovers as `release` does. What only
+training needs is imported there, so that memory is that of a process that predicts.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class SpacySystem(System):
         from spacy.training.initialize import init_nlp
         from spacy.training.loop import train
 
-        from spacy_distill.corpus.build import LABELS, build
-        from spacy_distill.docs import doc_of
+        from spacy_distill.corpus.build import DEV, LABELS, TRAIN, build
+        from spacy_distill.docs import doc_of, write_docs
 
         blank = spacy.blank("en")
         records = [self._record(*item) for item in zip(range(len(texts)), texts, targets, strict=True)]
@@ -84,7 +85,7 @@ class SpacySystem(System):
         folder = Path(self.folder.name)
         corpus.write(folder)
         config = self.config()
-        paths = {"train": "train.spacy", "dev": "dev.spacy", "labels": LABELS}
+        paths = {"train": TRAIN, "dev": DEV, "labels": LABELS}
         config["paths"].update({name: str(folder / file) for name, file in paths.items() if name in config["paths"]})
         if "encoder" in config["paths"]:
             config["paths"]["encoder"] = str(self.encoder)
@@ -97,6 +98,11 @@ class SpacySystem(System):
         gold = [max(doc.cats, key=doc.cats.__getitem__) for doc in corpus.dev]
         found = self.predict([doc.text for doc in corpus.dev])
         self.dev = sum(map(str.__eq__, gold, found)) / len(gold)
+        if config["training"]["max_steps"] == 1:  # as `spacy-distill sweep` does
+            write_docs(folder / TRAIN, [*corpus.train, *corpus.dev], facts=False)
+            shutil.rmtree(self.best)
+            train(init_nlp(config), self.best.parent, stdout=io.StringIO(), stderr=io.StringIO())
+            self.nlp = spacy.load(self.best)
 
     def _record(self, number: int, text: str, target: Any) -> Any:
         from spacy_distill.types import Annotation

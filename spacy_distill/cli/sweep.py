@@ -51,10 +51,12 @@ def sweep(
 
     Compares them on dev: score with 95 % interval over all seeds, size, words a second (on unseen text, and warm), and
     seconds to train. Gold for testing is not looked at. Chooses the best; with --max-mb the best of that size; with
-    --within 1.0 the fastest within a point of it.
+    --within 1.0 the fastest within a point of it. If the chosen one needs no dev to know when to stop, as tiny and
+    encoder do not, it is trained once more on train and dev together.
 
     Writes `OUTPUT_DIR/sweep.json` (every figure), `OUTPUT_DIR/sweep.svg` (score against speed, to open in a browser),
-    `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner's best seed).
+    `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner: its best seed, or what learned from
+    dev too).
 
     Example: `spacy-distill sweep corpus training/sweep --within 1.0`
 
@@ -64,6 +66,7 @@ def sweep(
     from ..errors import ConfigError, StageError
     from ..evaluation.race import choose, race
     from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
+    from ..students.tiers import train_on_all
 
     if (output_dir / WINNER).exists() and not (output_dir / FIGURES).exists():
         raise ConfigError(
@@ -80,9 +83,12 @@ def sweep(
         _print_table(candidates, candidates[0], len(dev))
         raise
     why = _why(max_mb, within)
-    write(output_dir, candidates, chosen, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
+    (winner,) = (one for one in tiers if one.name == chosen.tier)
+    last = chosen.best if winner.seeded else train_on_all(winner, corpus, output_dir)
+    write(output_dir, candidates, chosen, last.model, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
     _print_table(candidates, chosen, len(dev))
-    console.print(f"Chosen: {chosen.tier} ({why}), seed {chosen.best.seed}.")
+    how = f"seed {last.seed}" if winner.seeded else "trained once more on train and dev together"
+    console.print(f"Chosen: {chosen.tier} ({why}), {how}.")
     doubt = [one.tier for one in candidates[1:] if not one.behind.significant]
     if doubt:
         console.print(f"{len(dev)} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")

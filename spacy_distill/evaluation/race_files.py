@@ -54,10 +54,11 @@ def read_corpus(corpus: Path) -> tuple[list[Annotation], list[str]]:
 
 
 def write(
-    output_dir: Path, candidates: Sequence[Candidate], chosen: Candidate, why: str, corpus: Sequence[Path]
+    output_dir: Path, candidates: Sequence[Candidate], chosen: Candidate, model: Path, why: str, corpus: Sequence[Path]
 ) -> None:
     """Write the figures and the picture, and put the chosen pipeline at `output_dir / WINNER`.
 
+    model (Path): The chosen tier's pipeline.
     why (str): In words, what it was chosen for.
     corpus (Sequence[Path]): The files it was all learned from.
     """
@@ -70,7 +71,9 @@ def write(
         }
         for one in candidates
     ]
-    facts: dict[str, Any] = {"chosen": chosen.tier, "why": why, "tiers": tiers, "versions": versions()}
+    facts: dict[str, Any] = {
+        "chosen": chosen.tier, "why": why, "model": shown_path(model), "tiers": tiers, "versions": versions(),
+    }  # fmt: skip
     write_json(output_dir / FIGURES, {**facts, "corpus": [describe_file(path) for path in corpus]})
     (output_dir / PICTURE).write_text(draw(candidates, chosen, why), encoding="utf8")
     winner = output_dir / WINNER
@@ -78,7 +81,7 @@ def write(
     for path in (part, winner):
         if path.exists():
             shutil.rmtree(path)
-    shutil.copytree(chosen.best.model, part)
+    shutil.copytree(model, part)
     part.rename(winner)
 
 

@@ -21,9 +21,11 @@ from typing import Any
 
 import spacy
 from spacy.util import registry
+from spacy.vocab import Vocab
 from thinc.api import Config
 
 from ..corpus.build import DEV, LABELS, TRAIN
+from ..docs import read_docs, write_docs
 from ..errors import ConfigError, StageError
 from ..files import file_sha256, write_json
 from ..types import TaskName
@@ -164,6 +166,20 @@ def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
     shutil.rmtree(folder / "model-last", ignore_errors=True)
     write_json(folder / RUN, {"key": key, "tier": tier.name, "seed": seed, "train_s": train_s})
     return Run(tier.name, seed, folder / MODEL_BEST, train_s, False)
+
+
+def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
+    """Train a tier on train and dev together: one that does not depend on its seed needs no dev to know when to stop.
+
+    output_dir (Path): Of all trainings: this one gets `TIER/whole`.
+    RETURNS (Run): The training. Its score on dev says nothing.
+    """
+    folder = output_dir / tier.name / "whole"
+    vocab = Vocab()
+    write_docs(folder / TRAIN, (doc for part in (TRAIN, DEV) for doc in read_docs(corpus / part, vocab)), facts=False)
+    for name in (DEV, LABELS):
+        shutil.copyfile(corpus / name, folder / name)
+    return train_tier(tier, folder, folder, 0)
 
 
 def _key(tier: Tier, corpus: Path, seed: int) -> str:

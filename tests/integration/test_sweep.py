@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import spacy
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_distill.cli import app
 from spacy_distill.corpus.build import build
-from spacy_distill.docs import doc_of
+from spacy_distill.docs import doc_of, read_docs
 from spacy_distill.students.tiers import find_tiers, train_tier
 from spacy_distill.types import Annotation
 
@@ -138,7 +139,23 @@ def test_the_command_trains_compares_and_chooses(configs: Path, corpus: Path, tm
     code, said = _sweep(*options, "--tier", "textcat_fast", "--within", 100)
     assert code == 0, said
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/*/run.json")} == before
-    assert "Chosen: textcat_fast (the fastest within 100 points of the best)" in said
+    assert "Chosen: textcat_fast (the fastest within 100 points of the best), seed 0" in said
+
+
+@pytest.mark.slow
+def test_a_winner_that_needs_no_dev_learns_from_it_in_the_end(configs: Path, corpus: Path, tmp_path: Path) -> None:
+    (configs / "textcat_tiny.cfg").write_text((CONFIGS / "textcat_tiny.cfg").read_text("utf8"), "utf8")
+    out = tmp_path / "out"
+    code, said = _sweep(corpus, out, "--configs", configs, "--tier", "textcat_tiny")
+    assert code == 0, said
+    assert "Chosen: textcat_tiny (the best), trained once more on train and dev together" in said
+    winner, other = (spacy.load(out / path) for path in ("model-best", "textcat_tiny/0/model-best"))
+    assert winner("I love this lamp").cats != other("I love this lamp").cats
+    whole = {doc.text for doc in read_docs(out / "textcat_tiny" / "whole" / "train.spacy", Vocab())}
+    assert whole == {record.text for record in _records()}
+    before = (out / "textcat_tiny/whole/textcat_tiny/0/run.json").stat().st_mtime_ns
+    assert _sweep(corpus, out, "--configs", configs, "--tier", "textcat_tiny")[0] == 0
+    assert (out / "textcat_tiny/whole/textcat_tiny/0/run.json").stat().st_mtime_ns == before
 
 
 def test_an_unknown_tier_names_those_there_are(configs: Path, corpus: Path, tmp_path: Path) -> None:
