@@ -25,7 +25,7 @@ def corpus(
     ] = None,
     hard: Annotated[bool, typer.Option(help="Train on the best label alone, not on the probabilities.")] = False,
     temperature: Annotated[
-        float, typer.Option(help="Above 1 flattens train's probabilities, below sharpens them.")
+        float, typer.Option(help="Above 1 flattens train's probabilities of classes, below sharpens them.")
     ] = 1.0,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize --gold-dev.")] = "en",

@@ -84,6 +84,9 @@ def build(
         raise ConfigError(f"dev_share is {dev_share}; expected a number between 0 and 1, such as 0.15.")
     if not 0.0 < temperature < float("inf"):
         raise ConfigError(f"temperature is {temperature}; expected a number above 0, such as 2.")
+    if temperature != 1.0 and (not soft or (annotations and annotations[0].task == "ner")):
+        what = "Entities have no probabilities" if soft else "Hard labels are no probabilities"
+        raise ConfigError(f"{what}: leave temperature at 1.")
     if not annotations:
         raise StageError("There are no curated docs: curation kept nothing. Its curation.json says which rule did it.")
     _check([*annotations, *(gold_dev or ())])
@@ -127,8 +130,18 @@ def build(
         sources=dict(sources or {}),
         curation=curation,
         versions={"spacy": version("spacy"), "spacy_distill": version("spacy-distill")},
+        dev_groups=_numbered([record.group for record in dev_records]),
     )
     return Corpus(train_docs, dev_docs, _label_data(first, train_docs), manifest)
+
+
+def _numbered(groups: Sequence[str | None]) -> list[int]:
+    """RETURNS (List[int]): A number for each group, and one of its own for a text without; empty if none has one."""
+    if not any(groups):
+        return []
+    names = [("text", str(number)) if group is None else ("group", group) for number, group in enumerate(groups)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
 
 
 def _check(annotations: Sequence[Annotation]) -> None:

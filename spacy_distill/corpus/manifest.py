@@ -44,6 +44,8 @@ class Manifest:
     curation (Optional[Sequence[Mapping[str, Any]]]): The curation's rules and counts, where they were found.
     versions (Mapping[str, str]): Of what made it.
     temperature (float): Of train's probabilities, see `build`.
+    dev_groups (Sequence[int]): For each text of dev the number of its group, so that intervals draw groups; empty if
+        no text has one.
     """
 
     task: TaskName
@@ -60,6 +62,7 @@ class Manifest:
     curation: Sequence[Mapping[str, Any]] | None
     versions: Mapping[str, str]
     temperature: float = 1.0
+    dev_groups: Sequence[int] = ()
 
     def write(self, path: Path) -> None:
         """Write the manifest as JSON."""

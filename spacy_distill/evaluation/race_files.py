@@ -36,6 +36,7 @@ def read_corpus(corpus: Path) -> tuple[list[Annotation], list[str]]:
     manifest = Manifest.read(corpus / MANIFEST)
     textcat = manifest.task == "textcat"
     vocab = Vocab()
+    groups = dict(enumerate(map(str, manifest.dev_groups)))
     records = [
         Annotation(
             id=str(number),
@@ -47,6 +48,7 @@ def read_corpus(corpus: Path) -> tuple[list[Annotation], list[str]]:
             cats=dict(doc.cats) if textcat else None,
             ents=None if textcat else tuple(Span(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents),
             missing=() if textcat else missing_of(doc),
+            group=groups.get(number),
         )
         for number, doc in enumerate(read_docs(corpus / DEV, vocab))
     ]

@@ -13,6 +13,7 @@ from spacy_distill.corpus.build import build
 from spacy_distill.corpus.manifest import Manifest
 from spacy_distill.docs import annotate_doc, make_doc, read_docs
 from spacy_distill.errors import ConfigError, InputError, StageError
+from spacy_distill.evaluation.race_files import read_corpus
 from spacy_distill.types import Annotation, Span, Text
 
 LABELS = ("fruit", "tool", "bird")
@@ -74,6 +75,14 @@ def test_a_temperature_of_nothing_is_refused() -> None:
         build(docs_of(textcat()), textcat(), temperature=0.0)
 
 
+def test_a_temperature_of_what_has_no_probabilities_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Hard labels are no probabilities"):
+        build(docs_of(textcat()), textcat(), soft=False, temperature=2.0)
+    entities = [Annotation("e", "a red apple", "ner", LABELS, "ok", ents=(Span(6, 11, "fruit"),))]
+    with pytest.raises(ConfigError, match="Entities have no probabilities"):
+        build(docs_of(entities), entities, temperature=2.0)
+
+
 def test_a_multi_label_dev_takes_every_class_at_half_or_more() -> None:
     cats = {"fruit": 0.9, "tool": 0.5, "bird": 0.4}
     records = [replace(item, exclusive=False, cats=cats) for item in textcat()]
@@ -108,6 +117,23 @@ def test_the_manifest_is_read_back_and_counts_what_is_there(tmp_path: Path) -> N
     assert manifest.dev.labels == {"fruit": 5, "tool": 5, "bird": 0}
     with pytest.raises(StageError, match="spacy-distill corpus"):
         Manifest.read(tmp_path / "none.json")
+
+
+def test_dev_keeps_who_belongs_together_by_number(tmp_path: Path) -> None:
+    records = [
+        replace(item, group=f"review {index // 4}" if index < 32 else None) for index, item in enumerate(textcat())
+    ]
+    corpus = build(docs_of(records), records, dev_share=0.5)
+    corpus.write(tmp_path)
+    assert "review" not in (tmp_path / "manifest.json").read_text("utf8")
+    of_text = {record.text: record.group for record in records}
+    expected = [of_text[doc.text] for doc in corpus.dev]
+    found, _ = read_corpus(tmp_path)
+    assert len({record.group for record in found}) == len({group for group in expected if group}) + expected.count(None)
+    for i, record in enumerate(found):
+        for j, other in enumerate(found):
+            assert (record.group == other.group) == (i == j or (expected[i] is not None and expected[i] == expected[j]))
+    assert build(docs_of(textcat()), textcat()).manifest.dev_groups == []
 
 
 def test_the_files_hold_what_training_needs_and_no_more(tmp_path: Path) -> None:
