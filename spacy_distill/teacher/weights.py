@@ -8,6 +8,7 @@ import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,7 +118,7 @@ def load(name: str, device: Device = "auto", threads: int | None = None) -> tupl
         where["gguf_file"] = source.gguf
     logger.info("Loading %s on %s", source.gguf or Path(source.place).name, device)
     try:
-        with _quiet():
+        with _quiet(), _read_once():
             tokenizer = AutoTokenizer.from_pretrained(source.place, **where)
             dtype = torch.float32 if device == "cpu" else "auto"
             model = AutoModelForCausalLM.from_pretrained(source.place, dtype=dtype, **where)
@@ -131,3 +132,21 @@ def _quiet() -> Iterator[None]:
     """Keep the loaders' progress bars off the terminal: they are not all under one switch."""
     with contextlib.redirect_stderr(io.StringIO()):
         yield
+
+
+@contextlib.contextmanager
+def _read_once() -> Iterator[None]:
+    """Let transformers read a GGUF file's header once, not for the tokenizer, the config and the weights each, and make
+    the table of its tensors' names once, not for every module of the model: for the same model
+    in a third of the time."""
+    try:
+        import gguf
+    except ImportError:  # transformers says what it is needed for.
+        yield
+        return
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = lru_cache(maxsize=1)(reader), lru_cache(maxsize=1)(names)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
