@@ -21,10 +21,10 @@ test: $(VENV)/.test assets/model/SmolLM2-135M-Instruct.Q4_1.gguf assets/encoder/
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) pytest -n 2 --dist loadfile
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-core: $(CORE_VENV)/.test  ## Everything that needs no torch: make test-core PYTHON=python3.12
-	$(CORE_VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not local"
+	$(CORE_VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not local"
 
 lint: $(VENV)/.test  ## Style and types alone
 	$(RUN) ruff check .

@@ -137,8 +137,7 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _read_once() -> Iterator[None]:
     """Let transformers read a GGUF file's header once, not for the tokenizer, the config and the weights each, and make
-    the table of its tensors' names once, not for every module of the model: for the same model
-    in a third of the time."""
+    the table of its tensors' names once, not for every module of the model. It takes a third of the time."""
     try:
         import gguf
     except ImportError:  # transformers says what it is needed for.
