@@ -12,10 +12,8 @@ import numpy as np
 from spacy.language import Language
 from spacy.training import Example
 
-from ..errors import InputError
 from .runtime.frozen_encoder_textcat import Encoder, FrozenEncoderTextCat, Ngrams
 from .soft_textcat import SCORES_TEXTCAT
-from .tiny import _targets as targets_of
 
 logger = logging.getLogger("spacy_distill")
 
@@ -50,24 +48,19 @@ class EncoderTextCat(FrozenEncoderTextCat):
         """
         from .encoder_files import read_encoder
         from .encoder_fit import fit_head, select_ngrams  # scipy, which costs those nothing who only use a pipeline
+        from .targets import targets_of
         from .tiny_fit import balanced_weights
 
-        docs = [example.reference for example in get_examples()]
-        names = list(labels) if labels is not None else sorted({label for doc in docs for label in doc.cats})
-        if not docs or len(names) < 1 + self.exclusive:
-            raise InputError(
-                f"{self.name!r} has {len(docs)} texts and the classes [{', '.join(names)}] to learn from: too few."
-            )
-        targets = targets_of(docs, names, self.exclusive)
-        counted = balanced_weights(targets, self.balance, exclusive=self.exclusive)
-        texts = [doc.text for doc in docs]
+        given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive)
+        counted = balanced_weights(given.shares, self.balance, exclusive=self.exclusive)
+        texts = [doc.text for doc in given.docs]
         encoder = read_encoder(self.encoder_name)
         encoded = _encode(encoder, texts)
         found = select_ngrams(texts)
-        head = fit_head(encoded, texts, found, targets, counted, exclusive=self.exclusive)
+        head = fit_head(encoded, texts, found, given.shares, counted, exclusive=self.exclusive)
         kept = len(head.sparse)
         self.set_weights(
-            names, encoder, Ngrams(found.keys[:kept], found.idf[:kept]), head.dense, head.sparse, head.bias
+            given.labels, encoder, Ngrams(found.keys[:kept], found.idf[:kept]), head.dense, head.sparse, head.bias
         )
         logger.info("%s: n-grams weigh %g, held-out loss %.3f", self.name, head.ngram_weight, head.loss)
 

@@ -6,14 +6,11 @@ as, in a package that needs spaCy alone.
 """
 
 import logging
-from typing import Any, Callable, Iterable, List, Optional
+from typing import Callable, Iterable, Optional
 
-import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import InputError
 from .runtime.collapsed_textcat import CollapsedTextCat, enlarge_tokenizer_cache
 from .soft_textcat import SCORES_TEXTCAT
 
@@ -47,37 +44,19 @@ class TinyTextCat(CollapsedTextCat):
         labels (Optional[Iterable[str]]): The classes; those of the examples if there are none.
         RAISES (InputError): No examples, fewer than two classes of exclusive ones, or a value that is no probability.
         """
+        from .targets import targets_of
         from .tiny_features import vectorize  # scipy, which costs those nothing who only use a pipeline
         from .tiny_fit import balanced_weights, fit
 
-        docs = [example.reference for example in get_examples()]
-        names = list(labels) if labels is not None else sorted({label for doc in docs for label in doc.cats})
-        if not docs or len(names) < 1 + self.exclusive:
-            raise InputError(
-                f"{self.name!r} has {len(docs)} texts and the classes [{', '.join(names)}] to learn from: too few."
-            )
-        targets = _targets(docs, names, self.exclusive)
-        vectors = vectorize(docs, most=MOST_BYTES // (len(names) + 16))
-        counted = balanced_weights(targets, self.balance, exclusive=self.exclusive)
-        found = fit(vectors.texts, vectors.features, targets, counted, exclusive=self.exclusive)
+        given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive)
+        vectors = vectorize(given.docs, most=MOST_BYTES // (len(given.labels) + 16))
+        counted = balanced_weights(given.shares, self.balance, exclusive=self.exclusive)
+        found = fit(vectors.texts, vectors.features, given.shares, counted, exclusive=self.exclusive)
         weights = found.weights * vectors.idf[:, None]
-        self.set_weights(names, vectors.keys, vectors.words, weights, vectors.idf**2, found.bias)
+        self.set_weights(given.labels, vectors.keys, vectors.words, weights, vectors.idf**2, found.bias)
         logger.info(
             "%s: %d features, penalty %g, held-out loss %.3f", self.name, len(weights), found.penalty, found.loss
         )
-
-
-def _targets(docs: List[Doc], labels: List[str], exclusive: bool) -> Any:
-    """RETURNS (NDArray[float]): `(N, K)`. RAISES (InputError): A value is no probability."""
-    for doc in docs:
-        for label, value in doc.cats.items():
-            if not 0.0 <= value <= 1.0:
-                raise InputError(
-                    f"Category {label!r} has the value {value}; a soft label lies between 0 and 1."
-                    f" Text: {doc.text[:60]!r}"
-                )
-    absent = 0.0 if exclusive else np.nan
-    return np.array([[doc.cats.get(label, absent) for label in labels] for doc in docs], dtype=np.float64)
 
 
 @Language.factory(
