@@ -118,7 +118,7 @@ def load(name: str, device: Device = "auto", threads: int | None = None) -> tupl
         where["gguf_file"] = source.gguf
     logger.info("Loading %s on %s", source.gguf or Path(source.place).name, device)
     try:
-        with _quiet(), _read_once():
+        with _quiet(), read_gguf_once():
             tokenizer = AutoTokenizer.from_pretrained(source.place, **where)
             dtype = torch.float32 if device == "cpu" else "auto"
             model = AutoModelForCausalLM.from_pretrained(source.place, dtype=dtype, **where)
@@ -135,7 +135,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _read_once() -> Iterator[None]:
+def read_gguf_once() -> Iterator[None]:
     """Let transformers read a GGUF file's header once, not for the tokenizer, the config and the weights each, and make
     the table of its tensors' names once, not for every module of the model. It takes a third of the time."""
     try:

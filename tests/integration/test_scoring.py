@@ -12,7 +12,7 @@ from spacy_distill.errors import TeacherError  # noqa: E402
 from spacy_distill.teacher.packing import Tree  # noqa: E402
 from spacy_distill.teacher.scoring import CausalModel  # noqa: E402
 from spacy_distill.teacher.types import Prompt  # noqa: E402
-from spacy_distill.teacher.weights import find, identity, load  # noqa: E402
+from spacy_distill.teacher.weights import find, identity, load, read_gguf_once  # noqa: E402
 from spacy_distill.teacher.writing import write  # noqa: E402
 
 pytestmark = pytest.mark.local
@@ -230,3 +230,13 @@ def test_loading_says_nothing(tmp_path, capfd):
     capfd.readouterr()
     load(str(tmp_path), "cpu", 1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_gguf_files_are_read_as_before_when_one_is_loaded():
+    gguf = pytest.importorskip("gguf")
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    with read_gguf_once():
+        names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2)
+        assert gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2) is names
+        assert names.mapping == before[1](gguf.MODEL_ARCH.LLAMA, 2).mapping
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
