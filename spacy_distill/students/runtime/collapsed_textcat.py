@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 import srsly
+from spacy.attrs import ORTH  # type: ignore[import-not-found]
 from spacy.language import Language
 from spacy.pipeline.pipe import Pipe
 from spacy.scorer import Scorer
@@ -258,7 +259,7 @@ class CollapsedTextCat(Pipe):
 
     def predict(self, docs: Sequence[Doc]) -> Any:
         """RETURNS (NDArray[float32]): The classes' scores, `(N, K)`. They do not depend on how texts are batched."""
-        return self._predict(docs, [doc.to_array("ORTH") for doc in docs])
+        return self._predict(docs, [doc.to_array(ORTH) for doc in docs])
 
     def _predict(self, docs: Sequence[Doc], arrays: Sequence[Any]) -> Any:
         bias = self._arrays["bias"]
@@ -302,7 +303,7 @@ class CollapsedTextCat(Pipe):
             arrays = []
             for doc in islice(stream, min(batch_size, MOST_DOCS)):
                 docs.append(doc)
-                arrays.append(doc.to_array("ORTH"))  # while the tokenizer's work is still in the processor's cache
+                arrays.append(doc.to_array(ORTH))  # while the tokenizer's work is still in the processor's cache
             if not docs:
                 return
             try:
