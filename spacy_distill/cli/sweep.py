@@ -52,7 +52,8 @@ def sweep(
     Compares them on dev: score with 95 % interval over all seeds, size, words a second (on unseen text, and warm), and
     seconds to train. Gold for testing is not looked at. Chooses the best; with --max-mb the best of that size; with
     --within 1.0 the fastest within a point of it. If the chosen one needs no dev to know when to stop, as tiny and
-    encoder do not, it is trained once more on train and dev together.
+    encoder do not, it is trained once more on train and dev together, unless people labelled dev or it becomes larger
+    than --max-mb.
 
     Writes `OUTPUT_DIR/sweep.json` (every figure), `OUTPUT_DIR/sweep.svg` (score against speed, to open in a browser),
     `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner: its best seed, or what learned from
@@ -64,9 +65,10 @@ def sweep(
     """
     from ..corpus.build import DEV, LABELS, TRAIN
     from ..errors import ConfigError, StageError
+    from ..evaluation.comparison import units
     from ..evaluation.race import choose, race
     from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
-    from ..students.tiers import train_on_all
+    from ..evaluation.verdict import FEW_UNITS
 
     if (output_dir / WINNER).exists() and not (output_dir / FIGURES).exists():
         raise ConfigError(
@@ -83,14 +85,16 @@ def sweep(
         _print_table(candidates, candidates[0], len(dev))
         raise
     why = _why(max_mb, within)
-    (winner,) = (one for one in tiers if one.name == chosen.tier)
-    last = chosen.best if winner.seeded else train_on_all(winner, corpus, output_dir)
-    write(output_dir, candidates, chosen, last.model, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
     _print_table(candidates, chosen, len(dev))
-    how = f"seed {last.seed}" if winner.seeded else "trained once more on train and dev together"
+    (winner,) = (one for one in tiers if one.name == chosen.tier)
+    last, how = _last(winner, chosen, corpus, output_dir, max_mb)
+    write(output_dir, candidates, chosen, last.model, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
     console.print(f"Chosen: {chosen.tier} ({why}), {how}.")
     doubt = [one.tier for one in candidates[1:] if not one.behind.significant]
-    if doubt:
+    drawn = len(set(units([record.group for record in dev])))
+    if drawn < FEW_UNITS:
+        console.print(f"Dev has only {drawn} texts, or groups of texts: too few for the intervals to be trusted.")
+    elif doubt:
         console.print(f"{len(dev)} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
     console.print(f"Wrote {output_dir / WINNER}, {output_dir / FIGURES} and {output_dir / PICTURE}")
 
@@ -137,6 +141,27 @@ def _train(tiers: Sequence[Tier], corpus: Path, output_dir: Path, seeds: int, jo
     if not runs:
         raise StageError(f"No tier could be trained. {failures[0]}")
     return runs
+
+
+def _last(tier: Tier, chosen: Candidate, corpus: Path, output_dir: Path, max_mb: float | None) -> tuple[Run, str]:
+    """RETURNS (Tuple[Run, str]): The training whose pipeline is the winner, and in words which one it is."""
+    from ..corpus.build import MANIFEST
+    from ..corpus.manifest import Manifest
+    from ..errors import StageError
+    from ..evaluation.pipelines import size_mb
+    from ..students.tiers import train_on_all
+
+    seed = f"seed {chosen.best.seed}"
+    if tier.seeded or Manifest.read(corpus / MANIFEST).dev_from == "gold":
+        return chosen.best, seed
+    try:
+        last = train_on_all(tier, corpus, output_dir)
+    except StageError as error:
+        console.print(f"Training on dev too failed: {error}", style="red")
+        return chosen.best, seed
+    if max_mb is not None and size_mb(last.model) > max_mb:
+        return chosen.best, f"{seed}; with dev it would have {size_mb(last.model):.1f} MB"
+    return last, "trained once more on train and dev together"
 
 
 def _why(max_mb: float | None, within: float | None) -> str:

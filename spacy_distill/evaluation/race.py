@@ -41,7 +41,7 @@ class Candidate:
     words_per_s (float): Whitespace words a second, one thread, warm: the same texts again and again.
     words_per_s_fresh (float): On texts not seen before, after the training texts.
     train_s (float): Seconds on the clock, median of the seeds.
-    best (Run): The seed that did best on dev; its model is what a choice of this tier gives.
+    best (Run): The seed that did best on dev.
     """
 
     tier: str

@@ -18,7 +18,7 @@ METRIC_NAMES = {
     "recall": "recall",
     "answered": "answered",
 }
-_FEW_UNITS = 30
+FEW_UNITS = 30
 _WIDE = 0.05
 
 
@@ -48,7 +48,7 @@ def verdict(
     for result in results:
         said += _shortcomings(result, texts)
     over = f"{texts} texts" if units == texts else f"{texts} texts in {units} groups"
-    if units < _FEW_UNITS:
+    if units < FEW_UNITS:
         said.append(f"There are only {over}: too few for the intervals to be trusted.")
     elif differences:
         first = differences[0].metrics[main]

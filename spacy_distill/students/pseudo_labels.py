@@ -67,7 +67,7 @@ def pseudo_label(
     groups: dict[str, set[str | None]] = {}
     for text in given:
         groups.setdefault(normal_form(text.text), set()).add(text.group)
-    kept_out = [*gold]  # A corpus says nothing of groups, but the texts that it was made from are often among these.
+    kept_out = [*gold]  # A corpus does not name its groups, but the texts that it was made from are often among these.
     for number, doc in enumerate(dev, 1):
         kept_out += [Text(f"dev {number}", doc.text, group) for group in groups.get(normal_form(doc.text), {None})]
     seen = {normal_form(doc.text) for doc in train} | {""}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import spacy
+import srsly
 from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Config
@@ -160,6 +161,8 @@ def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
             check=False,
         )
     train_s = time.perf_counter() - start
+    if _key(tier, corpus, seed) != key:
+        raise StageError(f"{tier.name}, seed {seed}: its config or corpus changed while it was trained. Run it again.")
     if done.returncode or not (folder / MODEL_BEST).is_dir():
         lines = [line for line in (folder / LOG).read_text(encoding="utf8").splitlines() if line.strip()]
         raise StageError(f"{tier.name}, seed {seed}: {' / '.join(lines[-_SAID_LINES:])} ({folder / LOG} has it all)")
@@ -172,14 +175,18 @@ def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
     """Train a tier on train and dev together: one that does not depend on its seed needs no dev to know when to stop.
 
     output_dir (Path): Of all trainings: this one gets `TIER/whole`.
-    RETURNS (Run): The training. Its score on dev says nothing.
+    RETURNS (Run): The training. Its score on dev says nothing, and is not kept.
+    RAISES (StageError): It failed.
     """
     folder = output_dir / tier.name / "whole"
     vocab = Vocab()
     write_docs(folder / TRAIN, (doc for part in (TRAIN, DEV) for doc in read_docs(corpus / part, vocab)), facts=False)
     for name in (DEV, LABELS):
         shutil.copyfile(corpus / name, folder / name)
-    return train_tier(tier, folder, folder, 0)
+    run = train_tier(tier, folder, folder, 0)
+    meta = run.model / "meta.json"
+    write_json(meta, {**srsly.read_json(meta), "performance": {}})
+    return run
 
 
 def _key(tier: Tier, corpus: Path, seed: int) -> str:

@@ -155,8 +155,9 @@ class Arrivals:
     """Replies on their way from the transport's thread to the caller's.
 
     Those that arrive in one turn of the event loop are committed together, at its end: not one waits for a commit that
-    is not its own. Only then are others sent in their place: whatever ends the process, no more replies are lost than
-    were in flight. They are handed over in handfuls, because to wake a thread costs as much as to send a request.
+    is not its own. Only then are others sent in their place: whenever the process is killed, no more replies are lost
+    than may be in flight. They are handed over in handfuls, because to wake a thread costs as much as to send a
+    request.
 
     transport (Transport): In whose thread replies are added.
     keep (Callable): Commits replies to the ledger.

@@ -128,6 +128,7 @@ class Limits:
     ) -> None:
         self.max_in_flight = max_in_flight
         self._out: dict[int, Permit] = {}
+        self._unheard: dict[int, Permit] = {}
         self._clock = clock
         self._requests = _Allowance(requests_per_minute)
         self._tokens = _Allowance(tokens_per_minute)
@@ -139,7 +140,7 @@ class Limits:
 
     @property
     def in_flight(self) -> int:
-        """RETURNS (int): Requests that were let through and have not come back."""
+        """RETURNS (int): Requests that were let through and have not ended."""
         return len(self._out)
 
     @property
@@ -166,23 +167,25 @@ class Limits:
         self._requests.spend(now_s, 1)
         self._tokens.spend(now_s, tokens)
         permit = Permit(int(self._requests.spent), chars, tokens, self._tokens.spent)
-        self._out[permit.number] = permit
+        self._out[permit.number] = self._unheard[permit.number] = permit
         return permit
 
     def end(self, permit: Permit) -> None:
-        """A request has come back, whatever it brought."""
+        """Nothing more comes of a request, and what it brought is safe."""
         del self._out[permit.number]
+        self._unheard.pop(permit.number, None)
 
     def heard(self, permit: Permit, requests: Quota | None, tokens: Quota | None) -> None:
-        """The server said with its response what is left.
+        """There is a response. The server may say with it what is left.
 
         Requests overtake each other on their way: those that were let through before this one and are not back yet may
         not be in the server's count, and are taken off.
         """
+        self._unheard.pop(permit.number, None)
         if requests is None and tokens is None:
             return
         now_s = self._clock()
-        before = [other for other in self._out.values() if other.number < permit.number]
+        before = [other for other in self._unheard.values() if other.number < permit.number]
         if requests is not None:
             left = requests._replace(remaining=requests.remaining - len(before))
             self._requests.heard(now_s, permit.number, left)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 _MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".jinja", ".txt")
 _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
+_LOADING = threading.Lock()
+"""Standard error and gguf's readers are the whole process's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def load(name: str, device: Device = "auto", threads: int | None = None) -> tupl
         where["gguf_file"] = source.gguf
     logger.info("Loading %s on %s", source.gguf or Path(source.place).name, device)
     try:
-        with _quiet(), read_gguf_once():
+        with _LOADING, _quiet(), read_gguf_once():
             tokenizer = AutoTokenizer.from_pretrained(source.place, **where)
             dtype = torch.float32 if device == "cpu" else "auto"
             model = AutoModelForCausalLM.from_pretrained(source.place, dtype=dtype, **where)

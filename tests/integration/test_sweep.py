@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_distill.cli import app
+from spacy_distill.cli.sweep import _last
 from spacy_distill.corpus.build import build
 from spacy_distill.docs import doc_of, read_docs
+from spacy_distill.evaluation.race import race
+from spacy_distill.evaluation.race_files import read_corpus
 from spacy_distill.students.tiers import find_tiers, train_tier
 from spacy_distill.types import Annotation
 
@@ -153,9 +157,30 @@ def test_a_winner_that_needs_no_dev_learns_from_it_in_the_end(configs: Path, cor
     assert winner("I love this lamp").cats != other("I love this lamp").cats
     whole = {doc.text for doc in read_docs(out / "textcat_tiny" / "whole" / "train.spacy", Vocab())}
     assert whole == {record.text for record in _records()}
+    assert json.loads((out / "model-best" / "meta.json").read_text("utf8"))["performance"] == {}
     before = (out / "textcat_tiny/whole/textcat_tiny/0/run.json").stat().st_mtime_ns
-    assert _sweep(corpus, out, "--configs", configs, "--tier", "textcat_tiny")[0] == 0
+    code, said = _sweep(corpus, out, "--configs", configs, "--tier", "textcat_tiny")
+    assert code == 0, said
+    assert "Dev has only" in said  # 24 texts
     assert (out / "textcat_tiny/whole/textcat_tiny/0/run.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_what_grows_beyond_the_limit_or_would_learn_gold_stays_as_it_was(
+    configs: Path, corpus: Path, tmp_path: Path
+) -> None:
+    (configs / "textcat_tiny.cfg").write_text((CONFIGS / "textcat_tiny.cfg").read_text("utf8"), "utf8")
+    (tier,) = (tier for tier in find_tiers(configs, "textcat", True) if tier.name == "textcat_tiny")
+    run = train_tier(tier, corpus, tmp_path / "out", 0)
+    (candidate,) = race([run], *read_corpus(corpus))
+    last, how = _last(tier, candidate, corpus, tmp_path / "out", 1e-6)
+    assert last is candidate.best
+    assert how.startswith("seed 0; with dev it would have 0.")
+    checked = tmp_path / "checked"
+    shutil.copytree(corpus, checked)
+    manifest = (checked / "manifest.json").read_text("utf8").replace('"dev_from": "silver"', '"dev_from": "gold"')
+    (checked / "manifest.json").write_text(manifest, "utf8")
+    assert _last(tier, candidate, checked, tmp_path / "out", None) == (candidate.best, "seed 0")
 
 
 def test_an_unknown_tier_names_those_there_are(configs: Path, corpus: Path, tmp_path: Path) -> None:

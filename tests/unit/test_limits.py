@@ -203,6 +203,16 @@ def test_a_reply_that_overtook_others_does_not_count_them_as_left(clock: Clock) 
     succeed(limited, limited_to)
 
 
+def test_replies_that_are_not_safe_yet_are_in_the_servers_count(clock: Clock) -> None:
+    limited = Limits(8, clock=clock)
+    permits = send(limited, 8)
+    for left, permit in zip(range(14, 6, -1), permits, strict=True):
+        limited.heard(permit, Quota(left, 60.0), None)
+    succeed(limited, permits)
+    send(limited, 7)
+    assert limited.wait_s(40) == 60.0
+
+
 def test_a_quota_of_a_day_is_not_waited_for(clock: Clock) -> None:
     limited = Limits(10, clock=clock)
     (first,) = send(limited, 1)
