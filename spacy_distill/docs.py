@@ -216,7 +216,7 @@ def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
     try:
         docbin = DocBin(store_user_data=True).from_disk(path)
     except Exception as error:
-        raise InputError(f"{path} is not a spaCy DocBin ({type(error).__name__}).") from error
+        raise InputError(f"{path} is not a spaCy DocBin. `annotate` and `import` write such files.") from error
     yield from docbin.get_docs(vocab)
 
 

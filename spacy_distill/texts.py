@@ -1,4 +1,5 @@
-"""Texts and gold, as people bring them: JSONL, CSV, TSV, Parquet, or plain text with one text a line."""
+"""Texts and gold, as people bring them: JSONL, CSV, TSV, Parquet, plain text with one text a line; and gold as `import`
+left it."""
 
 from __future__ import annotations
 
@@ -14,11 +15,12 @@ from typing import Any
 from .errors import ConfigError, InputError
 from .types import Annotation, Span, TaskName, Text
 
-FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
+FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".spacy")
 
 
 def read_records(path: Path, ending: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read a file's records, whatever its format. A plain text line becomes `{"text": line}`; blank lines are skipped.
+    Of a DocBin the texts are read that people checked, with their `gold`.
 
     path (Path): Its ending says the format: one of `FORMATS`.
     ending (Optional[str]): Read the file as if it had this one.
@@ -27,7 +29,10 @@ def read_records(path: Path, ending: str | None = None) -> Iterator[tuple[str, d
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".txt": _lines}
+    readers = {
+        ".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".txt": _lines,
+        ".spacy": _docbin,
+    }  # fmt: skip
     reader = readers.get(ending or path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown ending {path.suffix!r}; expected one of {', '.join(FORMATS)}.")
@@ -51,9 +56,11 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.rstrip("\r\n"))
             except json.JSONDecodeError as error:
-                raise InputError(f"{path}:{number} is not JSON ({error.msg} at column {error.colno}).") from error
+                raise InputError(
+                    f"{path}:{number} is not JSON ({error.msg} at column {error.colno}). Each line is one whole object."
+                ) from error
             if not isinstance(record, dict):
                 raise InputError(f"{path}:{number} is a JSON {type(record).__name__}; expected an object.")
             yield number, record
@@ -89,6 +96,32 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for record in batch.to_pylist():
             number += 1
             yield number, {name: value for name, value in record.items() if value is not None}
+
+
+def _docbin(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """YIELDS (Tuple[int, Dict[str, Any]]): A text's number, and what people say of it."""
+    from spacy.vocab import Vocab
+
+    from .docs import annotations_of, read_docs
+
+    checked = 0
+    for number, doc in enumerate(read_docs(path, Vocab()), 1):
+        for record in annotations_of(doc):
+            if not record.gold:
+                continue
+            if record.missing:
+                raise InputError(
+                    f"{path}:{number}: of {record.id} some tokens are unknown, since what people marked does not stand"
+                    " on whole tokens. Correct it in the tool it came from, or leave it out."
+                )
+            checked += 1
+            if record.ents is not None:
+                gold: Any = [[span.start, span.end, span.label] for span in record.ents]
+            else:
+                gold = list(record.positive())
+            yield number, {"id": record.id, "text": record.text, "group": record.group, "gold": gold}
+    if not checked:
+        raise InputError(f"{path}: nobody has checked any of its texts. `spacy-distill import` takes in corrections.")
 
 
 def read_texts(
@@ -179,6 +212,11 @@ def _gold(text: Text, task: TaskName, exclusive: bool) -> list[Any]:
     gold = text.gold
     if gold is None:
         raise InputError(f"{_place(text)} has no gold. Name the field that holds it, or leave this text out.")
+    if isinstance(gold, str) and gold.startswith("[") and (task == "ner" or not exclusive):  # a table's cell
+        try:
+            gold = json.loads(gold)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{_place(text)}: the gold {gold!r} is not JSON ({error.msg}).") from error
     if task == "textcat":
         found = [gold] if isinstance(gold, str) else gold
         if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from ..types import TaskName
-from .common import SHOWN_LABELS, console
+from .common import SHOWN_LABELS, check_docbin_name, console
 
 if TYPE_CHECKING:
     from ..curation.aggregation import Aggregation
@@ -57,6 +57,7 @@ def aggregate(
     """
     from ..curation.aggregation_files import aggregate_files
 
+    check_docbin_name(output)
     found = aggregate_files(sources, output, method=method, weights=weight or None, task=task)
     _print_teachers(found)
     if found.agreement is not None:

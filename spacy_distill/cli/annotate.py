@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .common import console, print_books, progress, usd
+from .common import check_docbin_name, console, print_books, progress, usd
 
 if TYPE_CHECKING:
     from ..estimate import Estimate
@@ -68,6 +68,7 @@ def annotate(
     from ..texts import read_texts
     from ..types import Text
 
+    check_docbin_name(output)
     if no_wait and not batch:
         raise ConfigError("--no-wait goes with --batch.")
 

@@ -26,7 +26,7 @@ def calibrate(
     text_field: Annotated[str, typer.Option(help="The gold file's field with the text.")] = "text",
     id_field: Annotated[str, typer.Option(help="Its field with the id.")] = "id",
     group_field: Annotated[str, typer.Option(help="Its field with what belongs together.")] = "group",
-    label_field: Annotated[str, typer.Option(help="Its field with the gold label or labels.")] = "gold",
+    gold_field: Annotated[str, typer.Option(help="Its field with the gold label or labels.")] = "gold",
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
     """Find out whether the teacher's confidence can be trusted, and whether to filter by it.
@@ -54,7 +54,7 @@ def calibrate(
         output_dir,
         annotations,
         task=task,
-        fields={"text_field": text_field, "id_field": id_field, "group_field": group_field, "gold_field": label_field},
+        fields={"text_field": text_field, "id_field": id_field, "group_field": group_field, "gold_field": gold_field},
         seed=seed,
     )
     _print_table(found)

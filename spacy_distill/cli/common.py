@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spacy.language import Language
 
     from ..books import Books
@@ -23,7 +27,7 @@ REMEDIES = (
     ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
     ("HTTP 429", "the server wants fewer requests; lower max_in_flight"),
     ("no whole response within", "the server is slow; raise timeout_s, or lower max_in_flight"),
-    ("HTTP 400", "the server refuses these texts; its log says why"),
+    ("HTTP 400", "the server refuses these texts; a server of your own says why in its log"),
     ("HTTP 413", "these texts are too long for the model"),
     ("HTTP 5", "the server had trouble"),
     ("no connection", "the server went away"),
@@ -128,7 +132,17 @@ def _print_failures(books: Books) -> None:
         console.print(f"  {count} × {reason}{_remedy(reason)}")
     if len(books.failures) > SHOWN_FAILURES:
         console.print(f"  … {len(books.failures) - SHOWN_FAILURES} more reasons")
-    console.print("Run this command again: it asks for those alone.")
+    if any("no reply recorded" not in reason for reason in books.failures):
+        console.print(
+            "Run this command again: it asks for those alone. In a project, which takes the step for done: `python -m"
+            " spacy project run annotate --force`."
+        )
+
+
+def check_docbin_name(output: Path) -> None:
+    """RAISES (ConfigError): The books beside the file would have the same name, or nobody could tell what it is."""
+    if output.suffix != ".spacy":
+        raise ConfigError(f"{output} is to be a spaCy DocBin: give it a name that ends in .spacy.")
 
 
 def _remedy(reason: str) -> str:

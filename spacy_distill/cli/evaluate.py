@@ -22,7 +22,7 @@ def evaluate(
     text_field: Annotated[str, typer.Option(help="The gold file's field with the text.")] = "text",
     id_field: Annotated[str, typer.Option(help="Its field with the id.")] = "id",
     group_field: Annotated[str, typer.Option(help="Its field with what belongs together.")] = "group",
-    label_field: Annotated[str, typer.Option(help="Its field with the gold label or labels.")] = "gold",
+    gold_field: Annotated[str, typer.Option(help="Its field with the gold label or labels.")] = "gold",
     examples: Annotated[bool, typer.Option(help="Show gold texts in the report.")] = True,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
@@ -51,7 +51,7 @@ def evaluate(
         corpus=corpus,
         teacher_weights=teacher_weights,
         task=task,
-        fields={"text_field": text_field, "id_field": id_field, "group_field": group_field, "gold_field": label_field},
+        fields={"text_field": text_field, "id_field": id_field, "group_field": group_field, "gold_field": gold_field},
         examples=examples,
         seed=seed,
     )

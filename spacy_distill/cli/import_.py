@@ -11,7 +11,7 @@ import typer
 
 from ..formats.types import FormatName
 from ..types import ConfidenceKind, TaskName
-from .common import blank, console, print_aside, print_books
+from .common import blank, check_docbin_name, console, print_aside, print_books
 
 if TYPE_CHECKING:
     from ..formats.types import Imported
@@ -72,6 +72,7 @@ def import_(
     from ..formats.types import Wanted
     from ..texts import read_records, read_texts
 
+    check_docbin_name(output)
     if format_ is not None:
         if reply_field is not None or confidence_field is not None:
             raise ConfigError("--format says where replies and scores stand: leave --reply-field and the like out.")

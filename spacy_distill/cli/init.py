@@ -29,11 +29,15 @@ def init(
         Literal["textcat", "textcat_multilabel", "ner"], typer.Option(help="One label a text, several, or entities.")
     ] = "textcat",
     teacher: Annotated[Literal["chat", "local"], typer.Option(help="A server, or inside the process.")] = "chat",
-    model: Annotated[str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name.")] = "",
+    model: Annotated[
+        str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name. Required.")
+    ] = "",
     endpoint: Annotated[str, typer.Option(help="chat: the server's base URL.")] = "http://127.0.0.1:11434/v1",
     key_env: Annotated[Optional[str], typer.Option(help="chat: environment variable with the API key.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, a spaCy code.")] = "en",
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over files that are there; what was in them stays in NAME~.")
+    ] = False,
 ) -> None:
     """Scaffold a project for your own labels and texts.
 
@@ -51,24 +55,36 @@ def init(
     import jinja2
 
     from ..errors import ConfigError, InputError
-    from ..teacher.chat import check_key_env
+    from ..teacher.chat import check_endpoint, check_key_env
     from ..texts import check_labels, gold_annotations, read_texts
 
     if not model:
         raise ConfigError("Name the teacher's model with --model, for example --model llama3.1")
     check_key_env(key_env)
+    if teacher == "chat":
+        check_endpoint(endpoint)
+    elif Path(model).exists():
+        model = Path(model).resolve().as_posix()  # The project runs in its own folder.
     labels = check_labels(label)
     for name in (*labels, model, endpoint):
         if "${" in name:
             raise ConfigError(f"{name!r}: a spaCy config takes ${{…}} for a reference. Write it without.")
-    blank(lang)
-    count = sum(1 for _ in read_texts(texts))
-    if not count:
-        raise InputError(f"{texts} has no texts.")
-    if gold is not None:
-        gold_annotations(
-            read_texts(gold), "ner" if task == "ner" else "textcat", labels=labels, exclusive=task == "textcat"
+    if task == "textcat" and len(labels) < 2:
+        raise ConfigError(
+            f"There is one label, {labels[0]!r}, and each text has exactly one: nothing to learn. Repeat --label for"
+            " each, or choose --task textcat_multilabel."
         )
+    blank(lang)
+    try:
+        count = sum(1 for _ in read_texts(texts))
+        if not count:
+            raise InputError(f"{texts} has no texts.")
+        if gold is not None:
+            gold_annotations(
+                read_texts(gold), "ner" if task == "ner" else "textcat", labels=labels, exclusive=task == "textcat"
+            )
+    except InputError as error:
+        raise InputError(f"{error} A project's files have the fields `text` and `gold`: rename other ones.") from error
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
@@ -104,6 +120,9 @@ def init(
     present = [str(path) for path in (*files, *copies) if path.exists()]
     if present and not force:
         raise ConfigError(f"{', '.join(present)} exists. Choose another folder, or write over it with --force.")
+    changed = [path for path, content in files.items() if path.exists() and path.read_bytes() != content.encode()]
+    for path in changed:
+        shutil.copyfile(path, path.with_name(f"{path.name}~"))
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf8")
@@ -112,8 +131,13 @@ def init(
         shutil.copyfile(source, target)
     console.print(f"Made {folder}: {count} texts, {len(labels)} labels, teacher {model}.")
     console.print(f"Next:\n  cd {folder}\n  python -m spacy project run preview\n  python -m spacy project run all")
+    if changed:
+        console.print(f"What was in {', '.join(map(str, changed))} stands beside it, in NAME~.")
     if gold is None:
-        console.print("Without --gold there is nothing to measure against: label 100 texts yourself.")
+        console.print(
+            "Without --gold there is nothing to measure against: label some 100 texts yourself, then run this command"
+            " again with --gold FILE --force, and copy your changes back from teacher.cfg~."
+        )
 
 
 def _package_name(folder: str) -> str:

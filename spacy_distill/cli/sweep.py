@@ -110,7 +110,11 @@ def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | N
     tiers = [one for one in found if not wanted or one.name in wanted]
     for one in tiers:
         if one.missing:
-            console.print(f"{one.name} is left out: {', '.join(one.missing)} is not there.", style="yellow")
+            console.print(
+                f"{one.name} is left out: {', '.join(one.missing)} is not there. Install it, or name another one in"
+                f" {one.config} (an encoder may be a folder or, with the extra `local`, a name on the hub).",
+                style="yellow",
+            )
     if not any(not one.missing for one in tiers):
         raise StageError(f"{configs} has no training config for this task that can be trained here.")
     return [one for one in tiers if not one.missing]

@@ -84,7 +84,7 @@ class Chat(TeacherModel):
         ledger: Optional[Path] = None,
     ) -> None:
         super().__init__(ledger)
-        _check_endpoint(endpoint)
+        check_endpoint(endpoint)
         check_key_env(key_env)
         more_than_nothing = {
             "max_in_flight": max_in_flight,
@@ -269,7 +269,8 @@ class Chat(TeacherModel):
             return [(request, self._keep(request, reply)) for request, reply in answers]
 
 
-def _check_endpoint(endpoint: str) -> None:
+def check_endpoint(endpoint: str) -> None:
+    """RAISES (ConfigError): This is no base URL, or it holds a key."""
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError('Chat: `endpoint` is no URL; expected one such as "http://127.0.0.1:11434/v1".')

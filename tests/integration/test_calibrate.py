@@ -59,7 +59,7 @@ def annotated(name: str, field: str, task: str = "TextCat") -> str:
 
 
 def run(*arguments: str):
-    return CliRunner().invoke(app, ["calibrate", "said.jsonl", "out", *arguments, "--label-field", "label"])
+    return CliRunner().invoke(app, ["calibrate", "said.jsonl", "out", *arguments, "--gold-field", "label"])
 
 
 def test_kinds_are_compared_and_thresholds_printed_as_they_go_into_the_config(folder: Path) -> None:

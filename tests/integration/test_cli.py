@@ -118,6 +118,33 @@ def test_the_help_names_every_command_in_the_order_of_the_line(run: Run) -> None
     assert places == sorted(places)
 
 
+def test_an_output_that_its_books_would_overwrite_is_refused(run: Run) -> None:
+    write("labels.jsonl", {"text": "x", "label": "a"}, {"text": "y", "label": "b"})
+    code, _, err = run("import", "labels.jsonl", "out.json")
+    assert code == 1
+    assert "out.json is to be a spaCy DocBin: give it a name that ends in .spacy" in err
+
+
+def test_what_people_corrected_is_gold_for_other_commands(run: Run) -> None:
+    write("labels.jsonl", *({"text": f"text {n}", "label": "ab"[n % 2]} for n in range(4)))
+    assert run("import", "labels.jsonl", "pool.spacy")[0] == 0
+    assert run("export", "pool.spacy", "table.csv", "--format", "csv")[0] == 0
+    table = Path("table.csv").read_text("utf8").splitlines(keepends=True)
+    Path("checked.csv").write_text("".join(table[:3]), "utf8")
+    assert run("import", "checked.csv", "checked.spacy", "--format", "csv", "--gold")[0] == 0
+    code, said, err = run(
+        "curate", "pool.spacy", "curated", "--config", ROOT / "configs/curation.cfg", "--gold", "checked.spacy"
+    )
+    assert (code, err) == (0, ""), said
+    assert "leakage" in said
+    assert len(Path("curated/rejected.jsonl").read_text("utf8").splitlines()) == 2
+    code, _, err = run(
+        "curate", "pool.spacy", "curated", "--config", ROOT / "configs/curation.cfg", "--gold", "pool.spacy"
+    )
+    assert code == 1
+    assert "pool.spacy: nobody has checked any of its texts" in err
+
+
 # init
 
 
@@ -202,16 +229,20 @@ def test_any_label_survives_into_the_teachers_config(run: Run, task: str) -> Non
         (["a", " "], (), "is empty"),
         (["a\nb"], (), "line break"),
         (["${x}"], (), "takes ${…} for a reference"),
-        (["a"], ("--lang", "xx1"), "--lang 'xx1'"),
-        (["a"], ("--model", ""), "--model"),
-        (["a"], ("--gold", "gold.jsonl"), "gold.jsonl:2: unknown label 'A'. Did you mean 'a'?"),
-        (["a"], ("--gold", "none.jsonl"), "none.jsonl does not exist"),
-        (["a"], ("--texts", "empty.txt"), "empty.txt has no texts"),
+        (["a"], (), "Repeat --label for each, or choose --task textcat_multilabel"),
+        (["a", "b"], ("--lang", "xx1"), "--lang 'xx1'"),
+        (["a", "b"], ("--model", ""), "--model"),
+        (["a", "b"], ("--endpoint", "localhost:11434"), "is no URL"),
+        (["a", "b"], ("--gold", "gold.jsonl"), "gold.jsonl:2: unknown label 'A'. Did you mean 'a'?"),
+        (["a", "b"], ("--gold", "none.jsonl"), "none.jsonl does not exist"),
+        (["a", "b"], ("--texts", "empty.txt"), "empty.txt has no texts"),
+        (["a", "b"], ("--texts", "said.jsonl"), "have the fields `text` and `gold`: rename other ones"),
     ],
 )
 def test_init_finds_mistakes_now(run: Run, labels: list[str], more: tuple[str, ...], message: str) -> None:
     write("gold.jsonl", {"text": "x", "gold": "a"}, {"text": "y", "gold": "A"})
     write("empty.txt")
+    write("said.jsonl", {"said": "x"})
     code, _, err = scaffold(run, "textcat", "chat", labels, *more)
     assert code == 1
     assert message in err
@@ -220,32 +251,39 @@ def test_init_finds_mistakes_now(run: Run, labels: list[str], more: tuple[str, .
 
 
 def test_init_writes_over_nothing_unless_told(run: Run) -> None:
-    assert scaffold(run, "textcat", "chat", ["a"])[0] == 0
+    assert scaffold(run, "textcat", "chat", ["a", "b"])[0] == 0
     before = {path: path.read_bytes() for path in Path("desk").rglob("*") if path.is_file()}
-    code, _, err = scaffold(run, "textcat", "chat", ["other"])
+    code, _, err = scaffold(run, "textcat", "chat", ["a", "other"])
     assert code == 1
     assert "desk/project.yml" in err.replace("\\", "/")
     assert "--force" in err
     assert {path: path.read_bytes() for path in Path("desk").rglob("*") if path.is_file()} == before
-    assert scaffold(run, "textcat", "chat", ["other"], "--force")[0] == 0
-    assert load_teacher(Path("desk/configs/teacher.cfg")).get_pipe("llm").labels == ("other",)  # type: ignore[attr-defined]
+    code, said, _ = scaffold(run, "textcat", "chat", ["a", "other"], "--force")
+    assert code == 0
+    assert load_teacher(Path("desk/configs/teacher.cfg")).get_pipe("llm").labels == ("a", "other")  # type: ignore[attr-defined]
+    kept = {path.with_name(path.name.removesuffix("~")): path.read_bytes() for path in Path("desk").rglob("*~")}
+    assert {path.name for path in kept} == {"project.yml", "teacher.cfg"}
+    assert kept == {path: before[path] for path in kept}
+    assert "NAME~" in said
 
 
 def test_init_does_not_write_over_texts_either(run: Run) -> None:
     Path("desk/assets").mkdir(parents=True)
     mine = write("desk/assets/texts.jsonl", {"text": "precious"})
-    code, _, err = scaffold(run, "textcat", "chat", ["a"])
+    code, _, err = scaffold(run, "textcat", "chat", ["a", "b"])
     assert code == 1
     assert "texts.jsonl" in err
     assert "precious" in mine.read_text(encoding="utf8")
-    assert run("init", "desk", "--label", "a", "--texts", mine, "--model", "m")[0] == 0, "texts that are in place stay"
+    assert run("init", "desk", "--label", "a", "--label", "b", "--texts", mine, "--model", "m")[0] == 0, (
+        "texts that are in place stay"
+    )
     assert "precious" in mine.read_text(encoding="utf8")
 
 
 @pytest.mark.parametrize("folder", ["My Desk – 2", "Größe", "2024", "a__b_", "日本"])
 def test_init_names_a_package_that_release_takes(run: Run, folder: str) -> None:
     write("mine.jsonl", {"text": "x"})
-    assert run("init", folder, "--label", "a", "--texts", "mine.jsonl", "--model", "m")[0] == 0
+    assert run("init", folder, "--label", "a", "--label", "b", "--texts", "mine.jsonl", "--model", "m")[0] == 0
     name = srsly.read_yaml(Path(folder) / "project.yml")["vars"]["name"]
     assert check_name(name, "en") == name
 
@@ -268,7 +306,9 @@ def test_init_works_from_the_wheel(tmp_path: Path) -> None:
     assert (site / config).read_bytes() == (ROOT / "configs" / "ner.cfg").read_bytes()
     assert not (site / "tests").exists()
     (tmp_path / "mine.txt").write_text("one\ntwo\n", encoding="utf8")
-    made = shell("init", "desk", "--label", "a", "--texts", "mine.txt", "--model", "m", cwd=tmp_path, path=site)
+    made = shell(
+        "init", "desk", "--label", "a", "--label", "b", "--texts", "mine.txt", "--model", "m", cwd=tmp_path, path=site
+    )
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "desk" / "configs" / "textcat_accurate.cfg").is_file()
     load_teacher(tmp_path / "desk" / "configs" / "teacher.cfg")
@@ -330,7 +370,7 @@ def test_bad_input_is_one_line_and_exit_code_1(run: Run, args: tuple[object, ...
 @pytest.mark.parametrize(
     "args",
     [
-        ("init", "desk", "--label", "a", "--texts", "t.txt", "--model", "m", "--task", "tagger"),
+        ("init", "desk", "--label", "a", "--label", "b", "--texts", "t.txt", "--model", "m", "--task", "tagger"),
         ("import", "t.jsonl", "out.spacy", "--task", "tagger"),
         ("curate", "t.spacy", "curated", "--task", "tagger"),
         ("corpus", "t.spacy", "corpus", "--task", "tagger"),

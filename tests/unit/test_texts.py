@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import spacy
 
+from spacy_distill.docs import doc_of, write_docs
 from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.texts import check_labels, gold_annotations, read_records, read_texts
-from spacy_distill.types import Span, Text
+from spacy_distill.types import Annotation, Span, Text
 
 
 def _write(path: Path, content: str) -> Path:
@@ -146,3 +149,25 @@ def test_overlapping_gold_entities_are_refused_by_name() -> None:
         gold_annotations([text], "ner")
     (side_by_side,) = gold_annotations([Text("r8", "AdaByron", gold=[[3, 8, "B"], [0, 3, "A"]])], "ner")
     assert side_by_side.ents == (Span(0, 3, "A"), Span(3, 8, "B"))
+
+
+def test_a_tables_cell_holds_spans_or_several_labels_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "gold.csv"
+    path.write_text('text,gold\nred apple,"[[4, 9, ""fruit""]]"\n', "utf8")
+    (spans,) = gold_annotations(read_texts(path), "ner")
+    assert spans.ents == (Span(4, 9, "fruit"),)
+    path.write_text('text,gold\nred apple,"[""fruit"", ""red""]"\n', "utf8")
+    (labels,) = gold_annotations(read_texts(path), "textcat", exclusive=False)
+    assert labels.positive() == ("fruit", "red")
+    path.write_text("text,gold\nred apple,[fruit\n", "utf8")
+    with pytest.raises(InputError, match=r"gold.csv:2: the gold '\[fruit' is not JSON"):
+        gold_annotations(read_texts(path), "ner")
+
+
+def test_gold_with_spans_comes_back_from_a_docbin(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    record = Annotation("r1", "red apple", "ner", ("fruit",), "ok", ents=(Span(4, 9, "fruit"),), group="g", gold=True)
+    unchecked = replace(record, id="r2", text="a pear", ents=(), gold=False)
+    write_docs(tmp_path / "gold.spacy", [doc_of(nlp, item)[0] for item in (record, unchecked)])
+    (found,) = gold_annotations(read_texts(tmp_path / "gold.spacy"), "ner")
+    assert (found.id, found.text, found.group, found.ents, found.gold) == ("r1", "red apple", "g", record.ents, True)
