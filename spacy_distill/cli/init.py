@@ -84,6 +84,8 @@ def init(
                 read_texts(gold), "ner" if task == "ner" else "textcat", labels=labels, exclusive=task == "textcat"
             )
     except InputError as error:
+        if "Name the field" not in str(error):
+            raise
         raise InputError(f"{error} A project's files have the fields `text` and `gold`: rename other ones.") from error
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
@@ -120,7 +122,9 @@ def init(
     present = [str(path) for path in (*files, *copies) if path.exists()]
     if present and not force:
         raise ConfigError(f"{', '.join(present)} exists. Choose another folder, or write over it with --force.")
-    changed = [path for path, content in files.items() if path.exists() and path.read_bytes() != content.encode()]
+    new = {path: content.encode() for path, content in files.items()}
+    new |= {target: source.read_bytes() for target, source in copies.items()}
+    changed = [path for path, content in new.items() if path.exists() and path.read_bytes() != content]
     for path in changed:
         shutil.copyfile(path, path.with_name(f"{path.name}~"))
     for path, content in files.items():

@@ -278,6 +278,10 @@ def test_init_does_not_write_over_texts_either(run: Run) -> None:
         "texts that are in place stay"
     )
     assert "precious" in mine.read_text(encoding="utf8")
+    code, said, _ = scaffold(run, "textcat", "chat", ["a", "b"], "--force")
+    assert (code, "NAME~" in said) == (0, True)
+    assert "precious" not in mine.read_text(encoding="utf8")
+    assert "precious" in mine.with_name("texts.jsonl~").read_text(encoding="utf8")
 
 
 @pytest.mark.parametrize("folder", ["My Desk – 2", "Größe", "2024", "a__b_", "日本"])
