@@ -522,6 +522,39 @@ def test_import_keeps_a_confidence_and_its_kind(run: Run) -> None:
     assert "--confidence-kind" in err
 
 
+CURATION = """
+[curation]
+rules = ["min_confidence"]
+[rules]
+[rules.min_confidence]
+@misc = "spacy_distill.min_confidence.v1"
+threshold = 0.5
+per_label = {"WHERE": 0.9}
+unsure_entities = "unknown"
+"""
+
+
+@pytest.mark.parametrize(("field", "sure"), [("sure", [0.6, 0.6]), ("lp", [-0.5, -0.5]), (None, [0.6, 0.6])])
+def test_entities_less_sure_than_their_label_asks_become_unknown(
+    run: Run, field: str | None, sure: list[float]
+) -> None:
+    spans: list[Any] = [[0, 3, "WHO"], [8, 12, "WHERE"]]
+    if field is None:
+        spans = [{"start": s, "end": e, "label": name, "score": 0.6} for s, e, name in spans]
+    option = {"sure": ("--confidence-field", "sure"), "lp": ("--logprob-field", "lp"), None: ()}[field]
+    labels = write("spans.jsonl", {"text": "Zo\u00eb saw Oslo", "label": spans, field or "unused": sure})
+    assert run("import", labels, "pool.spacy", "--task", "ner", *option)[0] == 0
+    (found,) = annotations("pool.spacy")
+    assert [span.score for span in found.ents or ()] == pytest.approx([0.6, 0.6], abs=0.01)
+    assert found.confidence_kind == ("logprob" if field == "lp" else "votes")
+    code, out, _ = run("curate", "pool.spacy", "out", "--config", write("curation.cfg", CURATION))
+    assert code == 0
+    assert "entities made unknown" in out
+    (found,) = annotations("out/kept.spacy")
+    assert [(span.start, span.label) for span in found.ents or ()] == [(0, "WHO")]
+    assert [(span.start, span.end) for span in found.missing] == [(8, 12)]
+
+
 def test_several_teachers_become_one(run: Run) -> None:
     said = {"a": ["bug", "bug", "bug"], "b": ["bug", "question", None], "c": ["question", "question", None]}
     for name, labels in said.items():
