@@ -22,6 +22,7 @@ from .errors import InputError, StageError
 from .types import Annotation, Span, TaskName, Text
 
 SPANS_KEY = "teacher"
+SHOWN_IDS = 3
 _IOB_MISSING = 0
 DOCBIN_ATTRS = ("ORTH", "SPACY", "ENT_IOB", "ENT_TYPE")
 
@@ -207,6 +208,30 @@ def write_docs(path: Path, docs: Iterable[Doc], *, facts: bool = True) -> int:
     docbin.to_disk(temporary)
     temporary.replace(path)
     return len(docbin)
+
+
+def check_gold_kept(path: Path, annotations: Iterable[Annotation] = ()) -> None:
+    """Look at a file before it is replaced: a person's decision is not to be lost to a teacher's.
+
+    annotations (Iterable[Annotation]): What is to stand there.
+    RAISES (InputError): The file has gold that the annotations do not have, or is not of our making.
+    """
+    if not path.exists():
+        return
+    remedy = "Name another output, or move that file away first."
+    try:
+        docs = list(read_docs(path, Vocab()))
+    except InputError:
+        docs = None
+    if docs is None or any(doc._.distill is None for doc in docs):
+        raise InputError(f"{path} exists, and neither `annotate` nor `import` wrote it. {remedy}")
+    given = {(annotation.task, annotation.id) for annotation in annotations if annotation.gold}
+    held = (annotation for doc in docs for annotation in annotations_of(doc) if annotation.gold)
+    lost = list(dict.fromkeys(each.id for each in held if (each.task, each.id) not in given))
+    if lost:
+        shown = ", ".join(lost[:SHOWN_IDS]) + (", …" if len(lost) > SHOWN_IDS else "")
+        texts = f"{len(lost)} text{'s' if len(lost) > 1 else ''} ({shown})"
+        raise InputError(f"{path} holds what people decided on {texts}, which would be lost. {remedy}")
 
 
 def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:

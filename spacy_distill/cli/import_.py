@@ -66,14 +66,15 @@ def import_(
     With **--format** it reads what people answered in Prodigy, Label Studio, Argilla, a table or CoNLL, where `export`
     had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
     exported. Skipped or ignored records, and texts on which people disagree, are set aside and counted. Spans that do
-    not stand on the tokens of --lang are not moved: they are reported, and their tokens count as unknown.
+    not stand on the tokens of --lang are not moved: they are reported, and their tokens count as unknown. An **output**
+    that holds what people decided is not overwritten, unless by what they decided on the same texts.
 
     Example: `spacy-distill import labels.jsonl annotations/pool.spacy --label-field llm --label ham --label spam`
 
     Next: `spacy-distill curate`.
     """
     from ..annotate import annotate
-    from ..docs import write_docs
+    from ..docs import check_gold_kept, write_docs
     from ..errors import ConfigError, InputError
     from ..files import write_json
     from ..formats.registry import read
@@ -90,6 +91,7 @@ def import_(
         return
     if gold:
         raise ConfigError("--gold goes with --format: without it, labels are taken for a model's.")
+    check_gold_kept(output)
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
@@ -122,7 +124,7 @@ def import_(
 
 def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
     """Write what another tool's file says as docs, and the books beside them."""
-    from ..docs import doc_of, write_docs
+    from ..docs import check_gold_kept, doc_of, write_docs
     from ..errors import InputError
     from ..files import write_json
 
@@ -130,6 +132,7 @@ def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
     if not made:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(why for _, why in found.aside).items())
         raise InputError(f"{source}: none of {found.records} records is an answer ({reasons or 'the file is empty'}).")
+    check_gold_kept(output, made)
     nlp = blank(lang)
     docs = [doc_of(nlp, annotation) for annotation in made]
     misfits = [(annotation, span) for annotation, (_, spans) in zip(made, docs, strict=True) for span in spans]
