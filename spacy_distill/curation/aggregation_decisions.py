@@ -96,7 +96,7 @@ def _entities(
             table = _Table.of(votes, gold[[place for place, _ in of_label]], 2, method, weights)
             tables.append(table)
             for (place, each), score in zip(of_label, table.probabilities[:, 1].tolist(), strict=True):
-                scored[place].append(Span(each.start, each.end, label, score))
+                scored[place].append(Span(each.start, each.end, label, score * each.overlap))
     answers, spans = [], []
     for row, unsorted, checked in zip(ballots, scored, gold.tolist(), strict=True):
         spans.append(tuple(sorted(unsorted, key=lambda span: (span.start, span.end, span.label))))
