@@ -102,7 +102,7 @@ class Recorded(TeacherModel):
             reply = self._reply(where, record)
             recorded = replies.setdefault(text, [])
             recorded.append(reply)
-            conflicts += (str(recorded[0]), recorded[0].meta.spans) != (str(reply), reply.meta.spans)
+            conflicts += _said(recorded[0]) != _said(reply)
         for field in (self._answer_field, self._confidence_field, self._logprob_field):
             if field is not None and field not in fields:
                 found = ", ".join(map(repr, fields)) or "nothing"
@@ -189,6 +189,11 @@ class Recorded(TeacherModel):
 
     def _value(self, record: Mapping[str, Any], field: Optional[str]) -> Any:
         return record.get(field) if field else None
+
+
+def _said(reply: Reply) -> Tuple[str, List[Tuple[int, int, str]]]:
+    """RETURNS (Tuple[str, List[Tuple[int, int, str]]]): A reply's answer, however sure."""
+    return str(reply), [(start, end, label) for start, end, label, _ in reply.meta.spans or ()]
 
 
 def _number(where: str, value: Any) -> float:

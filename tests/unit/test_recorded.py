@@ -134,6 +134,15 @@ def test_several_answers_are_given_in_turn_and_reported(tmp_path: Path, caplog: 
     assert "secret" not in caplog.text
 
 
+def test_the_same_answer_with_another_confidence_is_no_other_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spans = [[0, 2, "X"]], [[0, 2, "X"]], [[0, 2, "Y"]]
+    path = write(tmp_path / "labels.jsonl", *({"text": "abc", "llm": s, "lp": [-i]} for i, s in enumerate(spans)))
+    ask(Recorded(path, logprob_field="lp"), "abc")
+    assert "1 records repeat a text with another answer" in caplog.text
+
+
 def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:
     model = Recorded(tmp_path / "nowhere.jsonl")
     assert list(model.stream([])) == []
