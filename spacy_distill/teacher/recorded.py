@@ -209,7 +209,8 @@ def _number(where: str, value: Any) -> float:
 def _share(where: str, value: Any) -> float:
     number = _number(where, value)
     if not 0.0 <= number <= 1.0:
-        raise InputError(f"{where}: expected a confidence from 0 to 1, found {value!r}.")
+        hint = " Log-probabilities have a field of their own: `logprob_field`." if number < 0.0 else ""
+        raise InputError(f"{where}: expected a confidence from 0 to 1, found {value!r}.{hint}")
     return number
 
 

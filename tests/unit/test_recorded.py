@@ -172,6 +172,11 @@ def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:
             {"confidence_field": "c"},
             "a confidence from 0 to 1, found 1.5",
         ),
+        (
+            {"text": "a", "llm": [[0, 1, "X"]], "c": [-0.5]},
+            {"confidence_field": "c"},
+            r"found -0.5\. Log-prob.*`logprob_",
+        ),
         ({"text": "a", "llm": "x", "c": [0.5]}, {"confidence_field": "c"}, r"expected a number in 'c', found \[0.5\]"),
         ({"text": "a", "llm": ["x"], "c": [0.5]}, {"confidence_field": "c"}, "only spans have one each"),
         ({"text": "a", "llm": [{"start": 0, "end": 1, "label": "X", "score": 95}]}, {}, "from 0 to 1, found 95"),
