@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ..types import TaskName
-from .common import console
+from .common import NO_GOLD, console, read_gold
 
 if TYPE_CHECKING:
     from ..curation.types import Correction, Curation
@@ -71,6 +71,7 @@ def curate(
 
     from ..curation.curate import curate as run
     from ..curation.curate import make_rules, read_rules
+    from ..curation.rules import LEAKAGE
     from ..curation.types import Context
     from ..curation.write import BOOKS, CORRECTED, KEPT, REJECTED, REVIEW, write_curation
     from ..docs import read_annotated
@@ -89,7 +90,13 @@ def curate(
         raise ConfigError("--gold-dev and --student go with --sweep.")
     gold = [*(gold or []), *([gold_dev] if gold_dev else [])]
     fields = {"text_field": text_field, "group_field": group_field, "gold_field": gold_field}
-    held_out = [text for path in gold for text in read_texts(path, **fields)]
+    guards = [name for name in rules if settings["rules"][name]["@misc"] == LEAKAGE]
+    if gold and not guards:
+        raise ConfigError(
+            f'{config} lists no rule with `@misc = "{LEAKAGE}"`, which alone keeps gold out of the training'
+            " data. Add it to [curation] rules, or leave --gold out."
+        )
+    held_out = read_gold(gold, **fields)
     docs, found = read_annotated(annotations, Vocab(), task)
     check_gold_names(held_out, found[0].labels)
     result = run(found, rules, Context.of(held_out))
@@ -104,8 +111,8 @@ def curate(
     if explain:
         _print_examples(result)
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, REVIEW, BOOKS))}")
-    if "leakage" in rules and not gold:
-        console.print("No --gold was given: nothing keeps the texts you evaluate on out of the training data.")
+    if not gold:
+        console.print(NO_GOLD)
     if not result.kept:
         last = next(book for book in result.books.rules if not book.kept)
         raise StageError(
