@@ -67,6 +67,17 @@ def test_the_list_says_which_rules_run_and_in_which_order(tmp_path: Path) -> Non
     assert list(load_rules(config)) == ["min_confidence", "status"]
 
 
+def test_the_default_config_takes_a_cap_for_each_label(tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf8").replace('"span_errors"]', '"span_errors", "balance"]')
+    section = "[rules.balance.per_label]\n"
+    assert section in text
+    rules = load_rules(write(tmp_path, text.replace(section, section + "fruit = 2\n")))
+    given = [item for item in random_annotations(1) if item.status == "ok"]
+    books = curate(given, {"balance": rules["balance"]}, Context()).books
+    assert books.labels_before["fruit"] > 2
+    assert books.labels_after == {**books.labels_before, "fruit": 2}
+
+
 SECTION = '[curation]\nrules = ["a"]\n[rules]\n[rules.a]\n@misc = '
 
 
