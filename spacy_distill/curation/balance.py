@@ -7,7 +7,7 @@ from ..errors import ConfigError
 from ..texts import suggestion
 from ..types import Annotation
 from .rules import judge_each
-from .types import Context, Rule, RuleResult
+from .types import Context, Rule, RuleResult, labels_of
 
 
 def make_balance(cap: int, seed: int = 0, per_label: dict[str, int] | None = None) -> Rule:
@@ -35,7 +35,7 @@ def make_balance(cap: int, seed: int = 0, per_label: dict[str, int] | None = Non
         return cap if label is None else caps.get(label, cap)
 
     def reason(annotation: Annotation) -> str:
-        labels = sorted(_labels(annotation), key=lambda label: label or "")
+        labels = sorted(labels_of(annotation), key=lambda label: label or "")
         return ", ".join(f"{label or 'no label'}: there are more than {cap_of(label)}" for label in labels)
 
     def rank(annotation: Annotation) -> tuple[bool, float, str]:
@@ -48,11 +48,11 @@ def make_balance(cap: int, seed: int = 0, per_label: dict[str, int] | None = Non
         for label in caps:
             if annotations and label not in on_offer:
                 raise ConfigError(f"balance: per_label has {label!r}.{suggestion(label, on_offer)}")
-        left = Counter(label for annotation in annotations for label in _labels(annotation))
+        left = Counter(label for annotation in annotations for label in labels_of(annotation))
         lost: Counter[str | None] = Counter()
         dropped = set()
         for annotation in sorted(annotations, key=rank):
-            labels = _labels(annotation)
+            labels = labels_of(annotation)
             if all(left[label] > cap_of(label) for label in labels):
                 dropped.add(annotation.id)
                 left.subtract(labels)
@@ -61,8 +61,3 @@ def make_balance(cap: int, seed: int = 0, per_label: dict[str, int] | None = Non
         return judge_each(annotations, lambda item: reason(item) if item.id in dropped else None, notes)
 
     return rule
-
-
-def _labels(annotation: Annotation) -> set[str | None]:
-    labels = {*annotation.positive(), *(span.label for span in annotation.ents or ())}
-    return {*labels} or {None}

@@ -156,6 +156,13 @@ class Curation:
     books: Books
 
 
+def labels_of(annotation: Annotation) -> set[str | None]:
+    """RETURNS (Set[Optional[str]]): The classes that hold, or the labels of the entities; None alone if there are
+    none."""
+    labels: set[str | None] = {*annotation.positive(), *(span.label for span in annotation.ents or ())}
+    return labels or {None}
+
+
 def label_counts(annotations: Iterable[Annotation]) -> dict[str, int]:
     """Count examples of each label on offer, those with none included.
 
