@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ..types import TaskName
-from .common import NO_GOLD, console, read_gold
+from .common import NO_GOLD, SHOWN_LABELS, console, read_gold
 
 if TYPE_CHECKING:
     from ..curation.types import Correction, Curation
@@ -98,7 +98,7 @@ def curate(
         )
     held_out = read_gold(gold, **fields)
     docs, found = read_annotated(annotations, Vocab(), task)
-    check_gold_names(held_out, found[0].labels)
+    unheard = check_gold_names(held_out, found[0].labels)
     result = run(found, rules, Context.of(held_out))
     sources = {
         "annotations": describe_file(annotations),
@@ -113,6 +113,10 @@ def curate(
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, REVIEW, BOOKS))}")
     if not gold:
         console.print(NO_GOLD)
+    if unheard:
+        named = ", ".join(f"{label!r} ({count})" for label, count in unheard.most_common(SHOWN_LABELS))
+        more = ", …" if len(unheard) > SHOWN_LABELS else ""
+        console.print(f"Gold has labels that were not on offer: {named}{more}", style="yellow")
     if not result.kept:
         last = next(book for book in result.books.rules if not book.kept)
         raise StageError(

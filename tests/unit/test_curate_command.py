@@ -63,3 +63,9 @@ def test_gold_without_texts_is_refused() -> None:
 def test_without_gold_it_says_so(names: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     curate(Path("pool.spacy"), Path("curated"), config=rules(*names))
     assert re.search(r"No --gold was given: nothing keeps the texts you evaluate on", capsys.readouterr().out)
+
+
+def test_gold_labels_that_were_not_on_offer_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write("gold.jsonl", *({"text": f"other {label}", "gold": label} for label in ("a", "hamm", "hamm")))
+    curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[gold])
+    assert "Gold has labels that were not on offer: 'hamm' (2)" in capsys.readouterr().out
