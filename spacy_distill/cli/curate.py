@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.table import Table
@@ -34,7 +35,9 @@ def curate(
     ] = None,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     code: Annotated[Optional[Path], typer.Option(help="Python file that registers rules of your own.")] = None,
-    explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected or corrected.")] = False,
+    explain: Annotated[
+        bool, typer.Option(help="Show three texts that each rule rejected, corrected or doubts.")
+    ] = False,
     sweep: Annotated[bool, typer.Option(help="Find out which filter would help a student, if any.")] = False,
     gold_dev: Annotated[
         Optional[Path], typer.Option(help="With --sweep: people's labels to compare on. Not trained on either.")
@@ -82,7 +85,7 @@ def curate(
 
     if code is not None:
         if not code.is_file():
-            raise ConfigError(f"--code: {code} does not exist.")
+            raise ConfigError(f"--code: {code} does not exist or is not a file.")
         import_file("python_code", code)
     settings = read_rules(config)
     rules = make_rules(settings, str(config))
@@ -107,6 +110,7 @@ def curate(
         "code": describe_file(code) if code else None,
     }
     write_curation(output_dir, docs, found, result, task=found[0].task, sources=sources)
+    _remove_old_sweep(output_dir / SWEEP, sources)
     _print_books(result)
     if explain:
         _print_examples(result)
@@ -151,15 +155,25 @@ def curate(
         console.print(f"Wrote {output_dir / SWEEP}")
 
 
+def _remove_old_sweep(path: Path, sources: Mapping[str, Any]) -> None:
+    """Remove the figures of a sweep of other annotations: they say nothing of what stands beside them now."""
+    import srsly
+
+    made_of = srsly.read_json(path).get("sources", {}).get("annotations") if path.is_file() else None
+    if made_of is not None and made_of["sha256"] != sources["annotations"]["sha256"]:
+        path.unlink()
+        console.print(f"{path.name} was of other annotations: removed.")
+
+
 def _print_books(result: Curation) -> None:
     table = Table(title="Rules", title_justify="left")
     table.add_column("rule")
-    for name in ("given", "kept", "corrected", "dropped"):
+    for name in ("given", "kept", "corrected", "dropped", "review"):
         table.add_column(name, justify="right")
     table.add_column("notes")
     for book in result.books.rules:
         notes = ", ".join(f"{name}: {count}" for name, count in book.notes.items())
-        counts = (book.given, book.kept, book.corrected, book.dropped)
+        counts = (book.given, book.kept, book.corrected, book.dropped, book.review)
         table.add_row(book.rule, *map(str, counts), notes)
     console.print(table)
     table = Table(title="Labels", title_justify="left")
@@ -215,6 +229,9 @@ def _print_examples(result: Curation) -> None:
         for correction in [item for item in result.corrected if item.rule == book.rule][:3]:
             console.print(f"{book.rule}: {correction.after.id}: {_difference(correction)}")
             console.print(f"    {_short(correction.after.text)}")
+        for doubt in [item for item in result.review if item.rule == book.rule][:3]:
+            console.print(f"{book.rule}: {doubt.annotation.id}, kept for review: {doubt.reason}")
+            console.print(f"    {_short(doubt.annotation.text)}")
 
 
 def _difference(correction: Correction) -> str:

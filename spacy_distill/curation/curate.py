@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,14 @@ def curate(annotations: Sequence[Annotation], rules: Mapping[str, Rule], context
         corrected.extend(corrections)
         rejected.extend(Rejection(annotation, name, reason) for annotation, reason in result.dropped)
         review.extend(Doubt(annotation, name, reason) for annotation, reason in result.review)
-        books.append(
-            RuleBook(name, len(remaining), len(result.kept), len(corrections), len(result.dropped), dict(result.notes))
-        )
+        counts = len(remaining), len(result.kept), len(corrections), len(result.dropped), len(result.review)
+        books.append(RuleBook(name, *counts, dict(result.notes)))
         kept = {annotation.id: annotation for annotation in result.kept}
         remaining = [kept[annotation.id] for annotation in remaining if annotation.id in kept]
     left = {annotation.id for annotation in remaining}
     review = [doubt for doubt in review if doubt.annotation.id in left]
+    asked = Counter(doubt.rule for doubt in review)
+    books = [replace(book, review=asked[book.rule]) for book in books]
     return Curation(remaining, corrected, rejected, review, Books(tuple(books), labels_before, label_counts(remaining)))
 
 

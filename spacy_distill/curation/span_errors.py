@@ -211,7 +211,7 @@ class _Thresholds:
 
         def doubt(note: str, start: int, end: int, said: str, held: str) -> None:
             quote = " ".join(annotation.text[start:end].split())
-            found.append((note, f"of {quote!r} the teacher says {said}; a model of its other texts, {held}"))
+            found.append((note, f"the teacher says {said} of {quote!r}, a model of its other texts {held}"))
 
         for span in annotation.ents or ():
             mean = probabilities[_tokens_of(doc, span)].mean(axis=0, keepdims=True)

@@ -85,6 +85,7 @@ class RuleBook:
     kept (int): Annotations after it.
     corrected (int): How many of them it put a corrected copy in the place of.
     dropped (int): Annotations it rejected.
+    review (int): Annotations that it wants people to look at, and that no later rule dropped.
     notes (Mapping[str, int]): See `RuleResult.notes`.
     """
 
@@ -93,6 +94,7 @@ class RuleBook:
     kept: int
     corrected: int
     dropped: int
+    review: int
     notes: Mapping[str, int]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spacy_distill.cli.curate import curate
+from spacy_distill.cli.curate import SWEEP, curate
 from spacy_distill.cli.import_ import import_
 from spacy_distill.errors import ConfigError, InputError
 
@@ -69,3 +69,48 @@ def test_gold_labels_that_were_not_on_offer_are_named(capsys: pytest.CaptureFixt
     gold = write("gold.jsonl", *({"text": f"other {label}", "gold": label} for label in ("a", "hamm", "hamm")))
     curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[gold])
     assert "Gold has labels that were not on offer: 'hamm' (2)" in capsys.readouterr().out
+
+
+MINE = """
+import spacy
+from spacy_distill.curation.types import RuleResult
+
+@spacy.registry.misc("mine.doubts.v1")
+def make_doubts():
+    return lambda given, _: RuleResult(given, [], {}, [(item, "it is a thing") for item in given])
+"""
+
+
+def test_the_books_count_what_review_holds_and_explain_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first rule doubts every text, the second drops half of them."""
+    Path("mine.py").write_text(MINE, encoding="utf8")
+    section = '\n[rules.doubts]\n@misc = "mine.doubts.v1"\n'
+    config = rules("doubts", "balance", more=section)
+    config.write_text(config.read_text(encoding="utf8").replace("cap = 5000", "cap = 3"), encoding="utf8")
+    curate(Path("pool.spacy"), Path("curated"), config=config, code=Path("mine.py"), explain=True)
+    rows = Path("curated/review.jsonl").read_text(encoding="utf8").splitlines()
+    books = json.loads(Path("curated/curation.json").read_text(encoding="utf8"))
+    assert [book["review"] for book in books["rules"]] == [len(rows), 0] == [6, 0]
+    said = capsys.readouterr().out
+    assert said.count("it is a thing") == 3
+    assert said.count("kept for review") == 3
+
+
+def test_code_that_is_no_file_is_refused(folder: Path) -> None:
+    for path in (folder, folder / "none.py"):
+        with pytest.raises(ConfigError, match="does not exist or is not a file"):
+            curate(Path("pool.spacy"), Path("curated"), config=RULES, code=path)
+
+
+def test_a_sweep_of_other_annotations_does_not_stay_beside_new_results(capsys: pytest.CaptureFixture[str]) -> None:
+    curate(Path("pool.spacy"), Path("curated"), config=RULES)
+    sources = json.loads(Path("curated/curation.json").read_text(encoding="utf8"))["sources"]
+    write("curated/sweep.json", {"sources": sources})
+    curate(Path("pool.spacy"), Path("curated"), config=rules("status"))
+    assert Path("curated", SWEEP).is_file()
+    write("labels.jsonl", {"text": "a new one", "label": "a"}, {"text": "another", "label": "b"})
+    import_(Path("labels.jsonl"), Path("pool.spacy"))
+    capsys.readouterr()
+    curate(Path("pool.spacy"), Path("curated"), config=RULES)
+    assert not Path("curated", SWEEP).exists()
+    assert "sweep.json was of other annotations: removed" in capsys.readouterr().out

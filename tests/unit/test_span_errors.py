@@ -83,8 +83,8 @@ def test_for_review_they_stay_as_they_are_with_the_reason() -> None:
         (forgotten, "span_errors"),
     ]
     assert [doubt.reason for doubt in result.review] == [
-        "of 'rice' the teacher says TOOL; a model of its other texts, FOOD",
-        "of 'oven' the teacher says none; a model of its other texts, an entity",
+        "the teacher says TOOL of 'rice', a model of its other texts FOOD",
+        "the teacher says none of 'oven', a model of its other texts an entity",
     ]
     assert result.books.rules[0].notes == {"doubtful": 2}
 
@@ -97,7 +97,7 @@ def test_dropped_texts_have_the_reason_and_the_rest_stays() -> None:
     assert result.kept == kitchen()
     (rejection,) = result.rejected
     assert rejection.annotation is wrong
-    assert rejection.reason.startswith("of 'Please' the teacher says FOOD; a model of its other texts, none")
+    assert rejection.reason.startswith("the teacher says FOOD of 'Please', a model of its other texts none")
     assert result.books.rules[0].notes == {"doubtful": 1}
 
 
