@@ -74,7 +74,7 @@ def _faults(correction: Correction) -> Iterator[str]:
     for label, score in [*scored, *([("confidence", after.confidence)] if after.confidence is not None else [])]:
         if not isinstance(score, Real) or not 0.0 <= score <= 1.0 + 1e-6:
             yield f"giving {label} a score of {score!r}; expected a number from 0 to 1"
-    if cats and after.exclusive and not 0.95 < sum(cats.values()) < 1.05:
+    if after.cats is not None and after.exclusive and not 0.95 < sum(cats.values()) < 1.05:
         yield f"with scores that add up to {sum(cats.values()):.3f} instead of 1, though its classes exclude each other"
     for span in (*ents, *after.missing):
         if not 0 <= span.start < span.end <= len(after.text):

@@ -145,6 +145,7 @@ ENTITIES = Annotation("r", "a pear", "ner", LABELS, "ok", ents=(Span(2, 6, "frui
         (CLASSES, {"cats": {"fruit": 5.0}}, "fruit a score of 5.0"),
         (CLASSES, {"cats": {"fruit": float("nan")}}, "fruit a score of nan"),
         (CLASSES, {"cats": {"fruit": "1"}}, "fruit a score of '1'"),
+        (CLASSES, {"cats": {}}, r"add up to 0\.000 instead of 1"),
         (CLASSES, {"cats": {"fruit": 0.4}}, r"add up to 0\.400 instead of 1"),
         (replace(CLASSES, status="abstain", cats=None), {"cats": {"fruit": 1.0}}, "with classes"),
         (ENTITIES, {"ents": None}, "without entities"),
