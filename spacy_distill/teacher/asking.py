@@ -13,7 +13,7 @@ from .base import Request
 from .completions import Failure, Features, ladder, read_quotas, read_response, request_body
 from .ledger import Ledger
 from .limits import LONGEST_WAIT_S, Limits, Permit, backoff_s
-from .transport import Broken, TooSlow, Transport, Unreachable
+from .transport import Broken, TooLarge, TooSlow, Transport, Unreachable
 from .types import Prompt, Reply, ReplyMeta
 
 logger = logging.getLogger("spacy_distill")
@@ -157,7 +157,7 @@ class Asker:
         except Broken as error:
             if isinstance(error, TooSlow):
                 limits.too_slow(permit)
-            return Failure(str(error))
+            return Failure(str(error), retry=not isinstance(error, TooLarge))
         limits.heard(permit, *read_quotas(response.headers))
         return read_response(response.status, response.headers, response.body, choices, latency_s=response.latency_s)
 

@@ -54,7 +54,7 @@ class Chat(TeacherModel):
     http2 (bool): All of them on one connection, where the server speaks HTTP/2 (over TLS). Otherwise each has its own.
     requests_per_minute (Optional[float]): How many the endpoint allows. None: what it says itself in its responses.
     tokens_per_minute (Optional[float]): The same for tokens, of prompts and replies together.
-    timeout_s (float): For one try, from the first byte sent to the last received.
+    timeout_s (float): For one try, from connecting to the last byte received.
     max_tries (int): Tries for one prompt.
     usd_per_million (Optional[List[float]]): What a million tokens read and a million tokens written cost, in USD. None:
         as listed for this model at this endpoint; on this machine nothing.
@@ -274,9 +274,13 @@ class Chat(TeacherModel):
 
 def check_endpoint(endpoint: str) -> None:
     """RAISES (ConfigError): This is no base URL, or it holds a key."""
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError('Chat: `endpoint` is no URL; expected one such as "http://127.0.0.1:11434/v1".')
+    try:
+        parts = urlsplit(endpoint)
+        possible = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # Of a bracket without the other, or a port beyond 65535.
+        possible = False
+    if not possible or not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint:
+        raise ConfigError('Chat: `endpoint` is no URL in ASCII; expected one such as "http://127.0.0.1:11434/v1".')
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
             "Chat: `endpoint` holds more than a base URL. A key belongs in the environment: name its variable in"

@@ -166,6 +166,8 @@ def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -
     code = error.get("code") or error.get("type") if isinstance(error, dict) else None
     if code in _FILTERED:
         return Reply("", ReplyMeta(status="refused"))
+    if 300 <= status < 400:
+        return Failure(f"{reason}: the server answers elsewhere; write that URL into `endpoint`", status, retry=False)
     no_credit = code in _NO_CREDIT or status == 402
     said = [error.get(name) for name in ("code", "type", "message")] if isinstance(error, dict) else [error]
     words = "\n".join(each for each in said if isinstance(each, str))

@@ -18,9 +18,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+import certifi
 import pycurl
 
 from .limits import Gate, Limits
@@ -30,13 +32,20 @@ _Result = TypeVar("_Result")
 _CLOSING_S = 5.0
 _CONNECTING_S = 15.0
 
+_AS_IN_URLS = ":/?#[]@!$&'()*+,;=%"
+
 _ORPHANS: list[Transport] = []
 """Of a parent process: to end one here would say goodbye to the parent's servers, on connections that both hold."""
+
+_LARGEST_REPLY = 64 * 2**20
+"""Bytes, decompressed. A server that sends more is broken, or means harm."""
 
 _UNREACHABLE = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "no proxy is known by that name",
     pycurl.E_COULDNT_RESOLVE_HOST: "nothing is known by that name",
     pycurl.E_PEER_FAILED_VERIFICATION: "its certificate is not valid",
+    pycurl.E_SSL_CACERT_BADFILE: "no certificates to check its own with: see SSL_CERT_FILE",
+    pycurl.E_URL_MALFORMAT: "",
     pycurl.E_COULDNT_CONNECT: "",
     pycurl.E_SSL_CONNECT_ERROR: "",
 }
@@ -53,6 +62,10 @@ class Broken(Exception):
 
 class TooSlow(Broken):
     """No whole response in time."""
+
+
+class TooLarge(Broken):
+    """A response larger than any reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,8 @@ def proxy_for(url: str) -> str | None:
     parts = urlsplit(url)
     if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 class Transport:
@@ -94,7 +108,7 @@ class Transport:
     url (str): Where every prompt goes.
     headers (Mapping[str, str]): Sent with every request.
     limits (Limits): How many at a time, and when.
-    timeout_s (float): For one request, from the first byte sent to the last received.
+    timeout_s (float): For one request, from connecting to the last byte received.
     http2 (bool): Speak HTTP/2 with a server that does, over TLS.
     """
 
@@ -153,9 +167,13 @@ class Transport:
         """Send a JSON body. To be awaited in the loop's thread, between `gate.enter` and `gate.leave`.
 
         RETURNS (Response): See `send`.
-        RAISES (Unreachable, TooSlow, Broken): There is no whole response.
+        RAISES (Unreachable, TooSlow, TooLarge, Broken): There is no whole response.
         """
-        curl = self._posts.pop() if self._posts else self._curl("POST", self._url, self._timeout_s, json=True)
+        if self._posts:
+            curl = self._posts.pop()
+        else:
+            curl = self._curl("POST", self._url, self._timeout_s, json=True)
+            curl.setopt(pycurl.MAXFILESIZE_LARGE, _LARGEST_REPLY)
         response = await self._perform(curl, body, self._timeout_s)
         self._posts.append(curl)  # One that failed, or was cancelled, is not used again.
         return response
@@ -219,13 +237,14 @@ class Transport:
             pycurl.TIMEOUT_MS: max(1, round(1000 * timeout_s)),
             pycurl.TCP_KEEPALIVE: True,
             pycurl.NOSIGNAL: True,
-            pycurl.PROXY: proxy_for(url) or "",
+            pycurl.PROXY: quote(proxy_for(url) or "", safe=_AS_IN_URLS),
             pycurl.NOPROXY: "",
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS if self._http2 else pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.PIPEWAIT: self._http2,
         }
         if url.startswith("https:"):
-            options[pycurl.CAINFO_BLOB] = _trusted()
+            if trusted := _trusted():
+                options[pycurl.CAINFO_BLOB] = trusted
             if folder := ssl.get_default_verify_paths().capath:
                 options[pycurl.CAPATH] = folder
         for option, value in options.items():
@@ -264,21 +283,28 @@ class Transport:
 
 @lru_cache(maxsize=1)
 def _trusted() -> bytes:
-    """RETURNS (bytes): The certificates that Python trusts here (see `SSL_CERT_FILE`), as PEM: libcurl would look
-    where they were on the machine that compiled it."""
+    """RETURNS (bytes): The certificates that Python trusts here (see `SSL_CERT_FILE`), as PEM: libcurl would look where
+    they were on the machine that compiled it. Certifi's, where Python finds none and was not told where to look."""
     found = ssl.create_default_context().get_ca_certs(binary_form=True)
+    if not found and not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys():
+        return Path(certifi.where()).read_bytes()
     return "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode("ascii")
 
 
 def _failure(curl: pycurl.Curl, code: int, timeout_s: float) -> Exception:
     reason = pycurl.easy_strerror(code)
     if code == pycurl.E_OPERATION_TIMEDOUT:
-        if not curl.getinfo(pycurl.PRETRANSFER_TIME):
-            return Unreachable(f"no connection within {_CONNECTING_S:g} s")
+        if not curl.getinfo(pycurl.REQUEST_SIZE):
+            return Unreachable(f"no connection within {min(timeout_s, _CONNECTING_S):g} s")
         return TooSlow(f"no whole response within {timeout_s:g} s")
     if code in _UNREACHABLE:
-        errno = curl.getinfo(pycurl.OS_ERRNO)
-        return Unreachable(f"no connection ({_UNREACHABLE[code] or (os.strerror(errno) if errno else reason)})")
+        errno, refused = curl.getinfo(pycurl.OS_ERRNO), curl.getinfo(pycurl.HTTP_CONNECTCODE)
+        known = f"the proxy refused: HTTP {refused}" if refused >= 400 else _UNREACHABLE[code]
+        return Unreachable(f"no connection ({known or (os.strerror(errno) if errno else reason)})")
+    if code == pycurl.E_FILESIZE_EXCEEDED:
+        return TooLarge(f"a response of more than {_LARGEST_REPLY // 2**20} MB")
+    if code == pycurl.E_SEND_FAIL_REWIND:  # See `_perform`.
+        reason = "closed by the server"
     return Broken(f"the connection broke ({reason})")
 
 

@@ -336,7 +336,19 @@ def test_loopback_never_goes_through_a_proxy(
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["127.0.0.1:11434/v1", "ftp://127.0.0.1/v1", "https://user:sk-secret@host/v1", "https://host/v1?key=sk-secret", ""],
+    [
+        "127.0.0.1:11434/v1",
+        "ftp://127.0.0.1/v1",
+        "https://user:sk-secret@host/v1",
+        "https://host/v1?key=sk-secret",
+        "",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:port/v1",
+        "http://[::1/v1",
+        "http://büro.example/v1",
+        "http://127.0.0.1/ v1",
+        "http://127.0.0.1/\nv1",
+    ],
 )
 def test_an_endpoint_that_cannot_be_is_refused_at_once(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="endpoint") as caught:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,36 @@ def test_a_connection_that_dies_is_not_asked_again_behind_our_back(make_chat: Ma
     assert [seen.nth for seen in server.seen if seen.prompt.endswith("w1")] == [1, 2]
 
 
+def test_a_response_without_end_is_cut_off_and_not_paid_for_twice(
+    make_chat: MakeChat, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spacy_distill.teacher.transport._LARGEST_REPLY", 2**20)
+    large = Answer(body=completion("x" * 2**21))
+    server.behave = lambda seen: large if seen.prompt.endswith("w1") else None
+    replies = ask(make_chat(), prompts(3))
+    assert [reply.meta.status for reply in replies] == ["ok", "error", "ok"]
+    assert replies[1].meta.error == "a response of more than 1 MB"
+    assert len(server.seen) == 3
+
+
+def test_a_host_that_takes_no_connection_stops_the_run() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, ExitStack() as held:
+        for _ in range(4):  # It is never accepted from: soon nobody more fits into its queue.
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        chat = Chat("m", f"http://127.0.0.1:{listening.getsockname()[1]}/v1", timeout_s=0.5, max_tries=2)
+        with pytest.raises(TeacherError, match=r"no connection within 0\.5 s"):
+            ask(chat, prompts(2))
+        chat.close()
+
+
+def test_an_endpoint_that_has_moved(make_chat: MakeChat, server: ChatServer) -> None:
+    server.behave = lambda seen: Answer(308, {}, {"Location": "http://127.0.0.1:9/v1/chat/completions"})
+    (reply,) = ask(make_chat(), prompts(1))
+    assert reply.meta.error == "HTTP 308: the server answers elsewhere; write that URL into `endpoint`"
+
+
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_lasting_fault_is_its_own_texts_failure(
     make_chat: MakeChat, server: ChatServer, tmp_path: Path, fault: str
@@ -73,7 +104,7 @@ def test_a_lasting_fault_is_its_own_texts_failure(
     assert len(server.seen) == 9  # What was paid is not asked again, what failed is.
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 301])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
 def test_a_refused_text_is_not_asked_again(make_chat: MakeChat, server: ChatServer, status: int) -> None:
     server.behave = always(Answer(status, {"error": {"message": "no", "type": "invalid_request_error"}}))
     replies = ask(make_chat(max_in_flight=1, logprobs=False), prompts(5))

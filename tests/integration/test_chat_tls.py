@@ -99,8 +99,16 @@ def test_with_http2_all_share_one(server: TlsServer) -> None:
     assert len(server.clients) == 1
 
 
-def test_a_certificate_that_nobody_vouches_for(server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SSL_CERT_FILE")
+@pytest.mark.parametrize("trusted", [None, "", "/dev/null"])
+def test_a_certificate_that_nobody_vouches_for(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch, trusted: str | None
+) -> None:
+    """Whether Python knows authorities, certifi does, or nobody."""
+    if trusted is None:
+        monkeypatch.delenv("SSL_CERT_FILE")
+    else:
+        monkeypatch.setenv("SSL_CERT_FILE", trusted)
+        monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
     _trusted.cache_clear()
     with pytest.raises(TeacherError, match="its certificate is not valid"):
         ask(server.url, max_tries=1)

@@ -212,7 +212,7 @@ def test_which_statuses_are_worth_another_try(status: int, retry: bool) -> None:
     assert failure.retry is retry
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
 def test_which_statuses_are_final(status: int) -> None:
     failure = respond(b"<html>", status)
     assert isinstance(failure, Failure)

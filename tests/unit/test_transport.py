@@ -29,3 +29,6 @@ def test_the_environments_proxy_is_for_others_only(monkeypatch: pytest.MonkeyPat
     assert proxy_for("http://127.0.0.1:11434/v1") is None
     monkeypatch.delenv("https_proxy")
     assert proxy_for("https://api.example.com/v1") is None
+    monkeypatch.setenv("all_proxy", "socks5://other.example.com:1080")
+    assert proxy_for("https://api.example.com/v1") == "socks5://other.example.com:1080"
+    assert proxy_for("http://localhost:11434/v1") is None
