@@ -55,10 +55,10 @@ def curate(
     or near-duplicates of them.
 
     **--sweep** trains a quick student for each of several settings (no filter; confidence thresholds, overall and
-    within classes; errors corrected or dropped; soft targets; balanced classes; each other rule left out), on the same
-    texts, and compares them on the same dev texts with an interval against no filter. Writes `sweep.json`, and prints
-    what to write into the config where a setting is significantly better. Without **--gold-dev** the comparison is with
-    the teacher's labels. Classes take seconds a setting, entities minutes.
+    within classes; errors corrected or dropped; texts weighted by confidence; soft targets; balanced classes; each
+    other rule left out), on the same texts, and compares them on the same dev texts with an interval against no filter.
+    Writes `sweep.json`, and prints what to write into the config where a setting is significantly better. Without
+    **--gold-dev** the comparison is with the teacher's labels. Classes take seconds a setting, entities minutes.
 
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
@@ -188,7 +188,9 @@ def _print_sweep(found: Sweep) -> None:
     console.print(f"Significantly better than no filter: {best.name}. In the curation config:")
     console.print(best.config)
     target = "`spacy-distill corpus`" if best.soft else "`spacy-distill corpus --hard`"
-    console.print(f"Make the corpus with {target}; in the student's component: balance = {best.balance}")
+    weight = "null" if best.weight is None else f'"{best.weight}"'
+    settings = f"balance = {best.balance}, weight = {weight}"
+    console.print(f"Make the corpus with {target}; in the student's component: {settings}")
 
 
 def _interval(found: Interval | None, sign: str = "") -> str:

@@ -33,6 +33,7 @@ class Setting:
     without (str): Which of those it leaves out, else "".
     soft (bool): Targets are the teacher's probabilities, as `corpus` makes them, not its best label (`--hard`).
     balance (float): Class weights: `balance` of the student's component.
+    weight (Optional[str]): The texts' weights: `weight` of the student's component.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Setting:
     without: str = ""
     soft: bool = False
     balance: float = 0.0
+    weight: str | None = None
 
     def sections(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): A curation config with the rules that this setting adds, and no others."""
@@ -99,6 +101,8 @@ def settings_for(
     dropped, softened = (
         {name: {**section, "action": action} for name, section in errors.items()} for action in ("drop", "soften")
     )
+    if len({1.0 if each.confidence is None or each.gold else each.confidence for each in annotations}) > 1:
+        made.append(Setting("texts weighted by confidence", weight="confidence"))
     return [
         *made,
         Setting("label errors dropped", dropped),

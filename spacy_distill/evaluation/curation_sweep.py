@@ -24,7 +24,7 @@ from ..curation.types import Context
 from ..docs import correct_doc
 from ..errors import StageError
 from ..students.tiers import check_student
-from ..students.train import balance_override, read_student, train
+from ..students.train import component_overrides, read_student, train
 from ..types import Annotation, Text
 from .comparison import LEVEL, Interval, bootstrap, interval
 from .curation_settings import settings_for, shared_rules
@@ -40,7 +40,7 @@ class Outcome:
 
     name (str): See `Setting`.
     config (str): What to write into the curation config for it.
-    soft (bool), balance (float): See `Setting`.
+    soft (bool), balance (float), weight (Optional[str]): See `Setting`.
     kept (int): Texts of train that the student learned from.
     note (str): Why no student was trained, else "": nothing is left, or it is the same as an earlier setting's.
     score, macro_f1 (Optional[Interval]): On dev, 0 to 1. None where no student was trained.
@@ -52,6 +52,7 @@ class Outcome:
     config: str
     soft: bool
     balance: float
+    weight: str | None
     kept: int
     note: str
     score: Interval | None = None
@@ -132,7 +133,7 @@ def sweep(
         note, answer = "" if kept else "nothing is left", None
         if kept:
             corpus = build(_docs(given, kept), kept, soft=setting.soft, gold_dev=dev, nlp=nlp)
-            overrides = balance_override(student, setting.balance)
+            overrides = component_overrides(student, balance=setting.balance, weight=setting.weight)
             same = students.setdefault(_lesson(corpus.train, overrides), setting.name)
             if same != setting.name:
                 note = f'the same student as "{same}"'
@@ -143,7 +144,8 @@ def sweep(
                 trained = train(student, folder / "corpus", folder / "student", seed=seed, overrides=overrides)
                 answer = predict(trained, find_component(trained), dev)
         answers.append(answer)
-        outcomes.append(Outcome(setting.name, setting.block(shared), setting.soft, setting.balance, len(kept), note))
+        how = setting.soft, setting.balance, setting.weight
+        outcomes.append(Outcome(setting.name, setting.block(shared), *how, len(kept), note))
     metric = "accuracy" if dev[0].task == "textcat" and dev[0].exclusive else "micro_f1"
     scored = _scored(outcomes, answers, dev, metric)
     return Sweep(metric, "silver" if gold_dev is None else "gold", len(pool), len(dev), seed, scored)

@@ -52,11 +52,13 @@ def test_thresholds_within_classes_drop_as_large_a_share_of_each_class() -> None
     assert kept(within, [*fruit, *tool]) == [item.id for item in [*fruit[20:], *tool[20:]]]
     assert next(iter(found)) == "no filter"
     assert [name for name in found if "≥" in name] == ["confidence ≥ 0.5"], "0.8 would drop the same texts"
+    weighted = found["texts weighted by confidence"]
+    assert (weighted.weight, weighted.soft, weighted.rules) == ("confidence", False, {})
 
 
 def test_without_confidence_no_threshold_is_tried() -> None:
     found = by_name(settings_for([textcat("a", "pear", "fruit"), textcat("b", "saw", "tool")], config()))
-    assert not [name for name in found if "confidence" in name or "surest" in name]
+    assert not [name for name in found if "confidence" in name or "surest" in name], "nor weights"
     assert found["soft targets, classes balanced"].balance == 1.0
     assert found["soft targets"].soft
     assert not found["no filter"].soft
