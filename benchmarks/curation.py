@@ -74,7 +74,8 @@ class Arm:
     settings (Mapping[str, Mapping[str, Any]]): Arguments of rules, where they differ from the config's.
     soft (bool): The teacher's probabilities for targets, not its best label alone.
     balance (Optional[float]): Class weights; None: as the student's config has them.
-    weight (Optional[str]): What a text weighs, see `soft_textcat`; None: as the student's config has it.
+    weight (Optional[str]): What a text weighs where the teacher said how sure it is, see `soft_textcat`; None: as the
+        student's config has it.
     """
 
     rules: list[str] | None = None
@@ -188,7 +189,7 @@ class Bench:
         overrides = dict(self.overrides)
         if arm.balance is not None:
             overrides |= component_overrides(self.student, balance=arm.balance)
-        if arm.weight is not None:
+        if arm.weight is not None and any(record.confidence is not None for record in data.records):
             overrides |= component_overrides(self.student, weight=arm.weight)
         key = digest(self.student.read_text(encoding="utf8"), overrides, rules, arm.soft, seed, data.records, data.gold)
         kept = self.results / f"{self.name}-{name}-{seed}.json"
