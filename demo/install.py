@@ -31,7 +31,7 @@ def no_network(event, args):
 sys.addaudithook(no_network)
 import spacy
 
-for name in ("spacy_distill", "spacy_llm", "torch", "aiohttp"):
+for name in ("spacy_distill", "spacy_llm", "torch", "pycurl"):
     try:
         __import__(name)
     except ImportError:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +22,10 @@ from .errors import InputError, StageError
 from .types import Annotation, Span, TaskName, Text
 
 SPANS_KEY = "teacher"
+SHOWN_IDS = 3
 _IOB_MISSING = 0
+_RECORDED = frozenset(("status", "labels", "exclusive", "confidence", "confidence_kind", "gold", "provenance"))
+"""A task's facts that are fields of `Annotation` under the same name."""
 DOCBIN_ATTRS = ("ORTH", "SPACY", "ENT_IOB", "ENT_TYPE")
 
 if not Doc.has_extension("distill"):
@@ -70,6 +73,7 @@ def annotations_of(doc: Doc) -> list[Annotation]:
             continue
         labels = tuple(facts["labels"])
         ok = facts["status"] == "ok"
+        ents, doubtful = _entities(doc) if ok and task == "ner" else (None, ())
         found.append(
             Annotation(
                 id=str(distill.get("id", "")),
@@ -79,29 +83,32 @@ def annotations_of(doc: Doc) -> list[Annotation]:
                 status=facts["status"],
                 exclusive=bool(facts.get("exclusive", True)),
                 cats={label: doc.cats.get(label, 0.0) for label in labels} if ok and task == "textcat" else None,
-                ents=_entities(doc) if ok and task == "ner" else None,
+                ents=ents,
                 missing=missing_of(doc) if ok and task == "ner" else (),
+                doubtful=doubtful,
                 confidence=facts.get("confidence"),
                 confidence_kind=facts.get("confidence_kind"),
                 group=distill.get("group"),
                 gold=bool(facts.get("gold", False)),
                 provenance=dict(facts.get("provenance", {})),
+                notes={name: value for name, value in facts.items() if name not in _RECORDED},
             )
         )
     return found
 
 
-def _entities(doc: Doc) -> tuple[Span, ...]:
-    scores: dict[tuple[int, int, str], float] = {}
-    if SPANS_KEY in doc.spans:
-        group = doc.spans[SPANS_KEY]
-        for span, score in zip(group, group.attrs.get("scores", ()), strict=False):
-            if score is not None:
-                scores[(span.start_char, span.end_char, span.label_)] = score
-    return tuple(
-        Span(ent.start_char, ent.end_char, ent.label_, scores.get((ent.start_char, ent.end_char, ent.label_)))
-        for ent in doc.ents
-    )
+def _entities(doc: Doc) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """RETURNS (Tuple[Tuple[Span, ...], Tuple[Span, ...]]): Entities with their scores, and what else was named."""
+    group: Sequence[DocSpan] = doc.spans.get(SPANS_KEY, ())
+    scores = doc.spans[SPANS_KEY].attrs.get("scores", ()) if group else ()
+    named = [
+        Span(span.start_char, span.end_char, span.label_, score)
+        for span, score in itertools.zip_longest(group, scores[: len(group)])
+    ]
+    score_of = {(span.start, span.end, span.label): span.score for span in named if span.score is not None}
+    places = [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
+    ents = tuple(Span(*place, score_of.get(place)) for place in places)
+    return ents, tuple(span for span in named if (span.start, span.end, span.label) not in places)
 
 
 def missing_of(doc: Doc) -> tuple[Span, ...]:
@@ -131,12 +138,16 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
             "confidence_kind": annotation.confidence_kind,
             "gold": annotation.gold,
             "provenance": dict(annotation.provenance),
+            **annotation.notes,
         },
     )
     _set_answer(doc, annotation)
     if annotation.ents is not None:
-        doc.spans[SPANS_KEY] = [_char_span(doc, annotation, span) for span in annotation.ents]
-        doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in annotation.ents]
+        # What is doubtful and stands on no tokens of this doc could not be marked on it.
+        doubtful = [span for span in annotation.doubtful if doc.char_span(span.start, span.end) is not None]
+        named = sorted((*annotation.ents, *doubtful), key=lambda span: (span.start, span.end, span.label))
+        doc.spans[SPANS_KEY] = [_char_span(doc, annotation, span) for span in named]
+        doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in named]
     return doc
 
 
@@ -222,6 +233,30 @@ def _bare(doc: Doc) -> Doc:
     if confidence is not None:
         note(copy, "textcat", {"confidence": confidence})
     return copy
+
+
+def check_gold_kept(path: Path, annotations: Iterable[Annotation] = ()) -> None:
+    """Look at a file before it is replaced: a person's decision is not to be lost to a teacher's.
+
+    annotations (Iterable[Annotation]): What is to stand there.
+    RAISES (InputError): The file has gold that the annotations do not have, or is not of our making.
+    """
+    if not path.exists():
+        return
+    remedy = "Name another output, or move that file away first."
+    try:
+        held = [annotations_of(doc) for doc in read_docs(path, Vocab())]
+    except InputError:
+        held = [[]]
+    if not all(held):
+        raise InputError(f"{path} exists, and neither `annotate` nor `import` wrote it. {remedy}")
+    given = {(annotation.task, annotation.id) for annotation in annotations if annotation.gold}
+    gold = (annotation for found in held for annotation in found if annotation.gold)
+    lost = list(dict.fromkeys(each.id for each in gold if (each.task, each.id) not in given))
+    if lost:
+        shown = ", ".join(lost[:SHOWN_IDS]) + (", …" if len(lost) > SHOWN_IDS else "")
+        texts = f"{len(lost)} text{'s' if len(lost) > 1 else ''} ({shown})"
+        raise InputError(f"{path} holds what people decided on {texts}, which would be lost. {remedy}")
 
 
 def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:

@@ -66,12 +66,15 @@ class Annotation:
     cats (Optional[Mapping[str, float]]): Label to score, 0 to 1; for exclusive classes they add up to 1.
     ents (Optional[Tuple[Span, ...]]): Entities, in order, not overlapping.
     missing (Tuple[Span, ...]): Stretches whose annotation is unknown; training skips their tokens.
+    doubtful (Tuple[Span, ...]): What its source named beside the entities: too unsure, or overlapping with one.
     confidence (Optional[float]): 0 to 1.
     confidence_kind (Optional[ConfidenceKind]): Where the confidence comes from.
     threshold (float): Where classes do not exclude each other: a class holds if its score is at least this.
     group (Optional[str]): See `Text.group`.
     gold (bool): Checked by a person.
     provenance (Mapping[str, Any]): Model, parameters, prompt hash, tokens, cost, time: plain types only.
+    notes (Mapping[str, Any]): What else its task noted: quotes that mark nothing (`unaligned`), a reply that could not
+        be read (`raw`). Plain types only.
     """
 
     id: str
@@ -83,12 +86,14 @@ class Annotation:
     cats: Mapping[str, float] | None = None
     ents: tuple[Span, ...] | None = None
     missing: tuple[Span, ...] = ()
+    doubtful: tuple[Span, ...] = ()
     confidence: float | None = None
     confidence_kind: ConfidenceKind | None = None
     threshold: float = 0.5
     group: str | None = None
     gold: bool = False
     provenance: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    notes: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
     @property
     def label(self) -> str | None:

@@ -45,8 +45,8 @@ def aggregate(
     prompts of one model: its probabilities are too sure, and `spacy-distill calibrate` says by how much.
 
     Classes become soft labels; the confidence is the share of the votes, or the probability. Of entities, overlapping
-    spans of one label are one, with the boundary that most chose; those with less than half of the votes become
-    unknown, which a student neither learns nor unlearns.
+    spans of one label are one, with the boundary that most chose, and the score is lower the less the others overlap
+    with it; those with a score below half become unknown, which a student neither learns nor unlearns.
 
     Prints how far the teachers agree (Fleiss' and Cohen's kappa, or the F1 of spans) and what the result overrules.
 

@@ -42,7 +42,8 @@ def annotate(
 
     Reads a teacher **config** and a file of **texts**; writes annotated docs to **output** (a DocBin) and the books
     beside it (`.json`). Every reply is committed to the ledger the moment it arrives: stop at any time, run the same
-    command again, and only what is missing is asked. The same text is asked once.
+    command again, and only what is missing is asked. The same text is asked once. An output that holds what people
+    decided is not overwritten.
 
     With `--batch` the prompts go to OpenAI's batch API, or another that works like it, and the command waits. Stop it
     or use `--no-wait`: the same command goes on where it was, and submits nothing twice.
@@ -60,7 +61,7 @@ def annotate(
 
     from ..annotate import annotate as run
     from ..annotate import load_teacher, teachers, use_batches
-    from ..docs import write_docs
+    from ..docs import check_gold_kept, write_docs
     from ..errors import ConfigError, InputError
     from ..estimate import estimate
     from ..files import write_json
@@ -86,6 +87,7 @@ def annotate(
         if batch:
             console.print("With --batch it costs half of that, and takes up to a day.")
         return
+    check_gold_kept(output)
     if batch:
         use_batches(nlp, wait=not no_wait)
     limited = budget_usd is not None or budget_tokens is not None

@@ -41,8 +41,15 @@ def import_(
     reply_field: Annotated[
         Optional[str], typer.Option(help="Field with the raw reply, parsed and aligned like a live one.")
     ] = None,
-    confidence_field: Annotated[Optional[str], typer.Option(help="Field with a confidence, 0 to 1.")] = None,
-    confidence_kind: Annotated[ConfidenceKind, typer.Option(help="What it is.")] = "votes",
+    confidence_field: Annotated[
+        Optional[str], typer.Option(help="Field with a confidence, 0 to 1, or a list with one for each span.")
+    ] = None,
+    confidence_kind: Annotated[
+        ConfidenceKind, typer.Option(help="What that confidence, or a span's own score, is.")
+    ] = "votes",
+    logprob_field: Annotated[
+        Optional[str], typer.Option(help="Field with a log-probability, or a list with one for each span.")
+    ] = None,
     multi_label: Annotated[bool, typer.Option(help="Classes: several labels a text, or none ([]).")] = False,
     lang: Annotated[str, typer.Option(help="Language of the texts, for the tokenizer.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
@@ -53,19 +60,21 @@ def import_(
 
     Reads records with a text and a label, a list of labels, entity spans, or the model's raw reply; writes the same
     annotated docs as `annotate` does, with the same statuses and the same books. A null label is a reply that could
-    not be parsed: it is counted, never trained on.
+    not be parsed: it is counted, never trained on. A span is `[start, end, label]`, or an object with these names and
+    perhaps a `score`, 0 to 1; the rule `min_confidence` can make entities that are less sure unknown.
 
     With **--format** it reads what people answered in Prodigy, Label Studio, Argilla, a table or CoNLL, where `export`
     had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
     exported. Skipped or ignored records, and texts on which people disagree, are set aside and counted. Spans that do
-    not stand on the tokens of --lang are not moved: they are reported, and their tokens count as unknown.
+    not stand on the tokens of --lang are not moved: they are reported, and their tokens count as unknown. An **output**
+    that holds what people decided is not overwritten, unless by what they decided on the same texts.
 
     Example: `spacy-distill import labels.jsonl annotations/pool.spacy --label-field llm --label ham --label spam`
 
     Next: `spacy-distill curate`.
     """
     from ..annotate import annotate
-    from ..docs import write_docs
+    from ..docs import check_gold_kept, write_docs
     from ..errors import ConfigError, InputError
     from ..files import write_json
     from ..formats.registry import read
@@ -74,7 +83,7 @@ def import_(
 
     check_docbin_name(output)
     if format_ is not None:
-        if reply_field is not None or confidence_field is not None:
+        if (reply_field, confidence_field, logprob_field) != (None, None, None):
             raise ConfigError("--format says where replies and scores stand: leave --reply-field and the like out.")
         wanted = Wanted(task, text_field, label_field, id_field, group_field)
         found = read(labels_file, format_, wanted, labels=label, exclusive=not multi_label, gold=gold)
@@ -82,6 +91,7 @@ def import_(
         return
     if gold:
         raise ConfigError("--gold goes with --format: without it, labels are taken for a model's.")
+    check_gold_kept(output)
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
@@ -99,6 +109,7 @@ def import_(
         "reply_field": reply_field,
         "confidence_field": confidence_field,
         "confidence_kind": confidence_kind,
+        "logprob_field": logprob_field,
         "text_field": text_field,
     }
     registered = {"textcat": "spacy_distill.TextCat.v1", "ner": "spacy_distill.NER.v1"}[task]
@@ -113,7 +124,7 @@ def import_(
 
 def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
     """Write what another tool's file says as docs, and the books beside them."""
-    from ..docs import doc_of, write_docs
+    from ..docs import check_gold_kept, doc_of, write_docs
     from ..errors import InputError
     from ..files import write_json
 
@@ -121,6 +132,7 @@ def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
     if not made:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(why for _, why in found.aside).items())
         raise InputError(f"{source}: none of {found.records} records is an answer ({reasons or 'the file is empty'}).")
+    check_gold_kept(output, made)
     nlp = blank(lang)
     docs = [doc_of(nlp, annotation) for annotation in made]
     misfits = [(annotation, span) for annotation, (_, spans) in zip(made, docs, strict=True) for span in spans]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputError
 from ..tasks.labels_combined import failure
-from ..types import Annotation, Span
+from ..types import Annotation
 from .aggregation_decisions import decide
 from .aggregation_votes import Floats, Method
 from .agreement import Agreement, Row, agreement
@@ -51,7 +51,6 @@ class Aggregation:
     """What came of it: every text of any source, once, in the order of the sources.
 
     annotations (List[Annotation]): The results. Texts on which nobody has a vote keep the status of their failure.
-    spans (List[Tuple[Span, ...]]): Entities only: all candidates of each text with their scores, doubtful ones too.
     agreement (Optional[Agreement]): None if nobody answered anything.
     teachers (List[Teacher]): In the order given.
     counts (Mapping[str, int]): `texts`, and what became of them.
@@ -59,7 +58,6 @@ class Aggregation:
     """
 
     annotations: list[Annotation]
-    spans: list[tuple[Span, ...]]
     agreement: Agreement | None
     teachers: list[Teacher]
     counts: Mapping[str, int]
@@ -91,10 +89,8 @@ def aggregate(
     weighing = _weights(method, weights, found, len(sources))
     outcome = decide(ballots, first, method, weighing)
     results = [_unanswered(row) for row in rows]
-    spans: list[tuple[Span, ...]] = [() for _ in rows]
-    for index, answer, found_spans in zip(voting, outcome.answers, outcome.spans, strict=True):
+    for index, answer in zip(voting, outcome.answers, strict=True):
         results[index] = replace(results[index], **answer)
-        spans[index] = found_spans
     results = [
         replace(result, provenance=_provenance(row, list(sources), method))
         for result, row in zip(results, rows, strict=True)
@@ -123,7 +119,7 @@ def aggregate(
         "disputed": sum(not _unanimous(row) for row in ballots),
         **outcome.counts,
     }
-    return Aggregation(results, spans, found, teachers, counts, label_counts(results))
+    return Aggregation(results, found, teachers, counts, label_counts(results))
 
 
 def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights: Sequence[float] | None) -> None:

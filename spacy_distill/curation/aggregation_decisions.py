@@ -23,13 +23,11 @@ class Decisions:
     """What was decided on N texts.
 
     answers (List[Dict[str, Any]]): Fields of each text's `Annotation`.
-    spans (List[Tuple[Span, ...]]): Entities only: each text's candidates with their scores.
     accuracies (Optional[ndarray]): `(T,)`: see `Settled`; the mean over labels where each is decided by itself.
     counts (Mapping[str, int]): Decisions that were even, or went against the majority; candidates and entities.
     """
 
     answers: list[dict[str, Any]]
-    spans: list[tuple[Span, ...]]
     accuracies: Floats | None
     counts: dict[str, int]
 
@@ -60,7 +58,7 @@ def decide(ballots: Sequence[Row], like: Annotation, method: Method, weights: Fl
     """
     gold = np.array([any(record is not None and record.gold for record in row) for row in ballots], dtype=bool)
     if not ballots:
-        return Decisions([], [], None, {})
+        return Decisions([], None, {})
     if like.task == "ner":
         return _entities(ballots, gold, like, method, weights)
     return _classes(ballots, gold, like, method, weights)
@@ -80,7 +78,7 @@ def _classes(
     for row, checked in zip(scores.tolist(), gold.tolist(), strict=True):
         sure = max(row) if like.exclusive else surest_side(row)
         answers.append(_answer(sure, checked, cats=dict(zip(labels, row, strict=True))))
-    return Decisions(answers, [()] * len(answers), _accuracies(tables), _counts(tables, method))
+    return Decisions(answers, _accuracies(tables), _counts(tables, method))
 
 
 def _entities(
@@ -96,19 +94,20 @@ def _entities(
             table = _Table.of(votes, gold[[place for place, _ in of_label]], 2, method, weights)
             tables.append(table)
             for (place, each), score in zip(of_label, table.probabilities[:, 1].tolist(), strict=True):
-                scored[place].append(Span(each.start, each.end, label, score))
-    answers, spans = [], []
+                scored[place].append(Span(each.start, each.end, label, score * each.overlap))
+    answers = []
     for row, unsorted, checked in zip(ballots, scored, gold.tolist(), strict=True):
-        spans.append(tuple(sorted(unsorted, key=lambda span: (span.start, span.end, span.label))))
-        ents, missing = resolve(spans[-1], row)
-        sure = surest_side(span.score or 0.0 for span in spans[-1])
-        answers.append(_answer(sure, checked, ents=ents, missing=missing))
+        spans = sorted(unsorted, key=lambda span: (span.start, span.end, span.label))
+        ents, missing = resolve(spans, row)
+        doubtful = tuple(span for span in spans if span not in ents)
+        sure = surest_side(span.score or 0.0 for span in spans)
+        answers.append(_answer(sure, checked, ents=ents, missing=missing, doubtful=doubtful))
     counts = {
         "candidates": len(found),
         "with_several_boundaries": sum(each.boundaries > 1 for _, each in found),
         "became_entities": sum(len(answer["ents"]) for answer in answers),
     }
-    return Decisions(answers, spans, _accuracies(tables), {**counts, **_counts(tables, method)})
+    return Decisions(answers, _accuracies(tables), {**counts, **_counts(tables, method)})
 
 
 def _answer(confidence: float, checked: bool, **said: Any) -> dict[str, Any]:

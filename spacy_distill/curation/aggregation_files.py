@@ -12,7 +12,7 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ..docs import SPANS_KEY, annotate_doc, read_annotated, write_docs
+from ..docs import annotate_doc, read_annotated, write_docs
 from ..errors import InputError
 from ..files import describe_file, shown_path, write_json
 from ..types import Annotation, TaskName
@@ -71,17 +71,10 @@ def _is_ours(books: Path) -> bool:
 
 
 def _docs(docs: Mapping[str, Doc], found: Aggregation) -> Iterator[Doc]:
-    for annotation, spans in zip(found.annotations, found.spans, strict=True):
+    for annotation in found.annotations:
         source = docs[annotation.id]
         words, spaces = [token.text for token in source], [bool(token.whitespace_) for token in source]
-        doc = annotate_doc(Doc(source.vocab, words=words, spaces=spaces), annotation)
-        if annotation.ents is not None:
-            # every candidate with its share, doubtful ones too
-            candidates = [doc.char_span(span.start, span.end, label=span.label) for span in spans]
-            kept = [(span, each.score) for span, each in zip(candidates, spans, strict=True) if span is not None]
-            doc.spans[SPANS_KEY] = [span for span, _ in kept]
-            doc.spans[SPANS_KEY].attrs["scores"] = [score for _, score in kept]
-        yield doc
+        yield annotate_doc(Doc(source.vocab, words=words, spaces=spaces), annotation)
 
 
 def _books(found: Aggregation, method: Method, sources: Sequence[Path]) -> dict[str, Any]:

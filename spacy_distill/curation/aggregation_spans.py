@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..tasks.alignment import without_overlaps
 from ..types import Annotation, Span
@@ -14,6 +16,7 @@ from .agreement import Row
 
 _HALF = 0.5
 _EVEN = 1e-9
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Candidate:
     label (str): Its label.
     votes (Tuple[int, ...]): Of each teacher: 1, it named this or an overlapping stretch so; 0, it did not; `NO_VOTE`,
         it said nothing of this stretch.
+    overlap (float): How far the stretches of those who named it are this one, 0 to 1: their mean F1 over characters.
     boundaries (int): How many different boundaries it was given.
     """
 
@@ -31,39 +35,57 @@ class Candidate:
     end: int
     label: str
     votes: tuple[int, ...]
+    overlap: float
     boundaries: int
 
 
 def candidates(row: Row, weights: Floats) -> list[Candidate]:
     """Find the candidates of one text. Overlapping spans of one label are one: the boundary with the most votes wins,
-    and of several the longest.
+    of several the one most like the others, and then the longest.
 
     weights (ndarray): `(T,)`: what a teacher's vote for a boundary counts.
     """
-    named: dict[str, dict[tuple[int, int], float]] = defaultdict(lambda: defaultdict(float))
-    for record, weight in zip(row, weights, strict=True):
+    named: dict[str, dict[Span, float]] = defaultdict(lambda: defaultdict(float))
+    for record, weight in zip(row, weights.tolist(), strict=True):
         for span in record.ents or () if record else ():
-            named[span.label][span.start, span.end] += float(weight)
-    found = []
-    for label, boundaries in named.items():
-        given = [Span(start, end, label, votes) for (start, end), votes in boundaries.items()]
-        for span in without_overlaps(given, surest_first=True):
-            votes = tuple(_vote(record, span) for record in row)
-            found.append(Candidate(span.start, span.end, label, votes, sum(_overlap(span, other) for other in given)))
+            named[span.label][Span(span.start, span.end, span.label)] += weight
+    found: list[Candidate] = []
+    for label, given in named.items():
+        chosen: list[Span] = []
+        for span in sorted(given, key=lambda span: _rank(span, given)):
+            if not any(_overlap(span, other) for other in chosen):
+                chosen.append(span)
+        for span in chosen:
+            likeness = [_likeness(record, span) for record in row]
+            votes = tuple(_vote(record, span, like) for record, like in zip(row, likeness, strict=True))
+            overlap = float(np.average(likeness, weights=np.where(np.array(votes) == 1, weights, 0.0)))
+            boundaries = sum(_overlap(span, other) for other in given)
+            found.append(Candidate(span.start, span.end, label, votes, overlap, boundaries))
     return sorted(found, key=lambda candidate: (candidate.start, candidate.end, candidate.label))
 
 
-def _vote(record: Annotation | None, span: Span) -> int:
+def _rank(span: Span, given: Mapping[Span, float]) -> tuple[float, float, int, int]:
+    likeness = sum(votes * _f1(span, other) for other, votes in given.items())
+    return -round(given[span], _DIGITS), -round(likeness, _DIGITS), span.start - span.end, span.start
+
+
+def _likeness(record: Annotation | None, span: Span) -> float:
+    """RETURNS (float): How far a teacher named this stretch so, 0 to 1."""
+    ents = record.ents or () if record else ()
+    return max((_f1(ent, span) for ent in ents if ent.label == span.label), default=0.0)
+
+
+def _vote(record: Annotation | None, span: Span, likeness: float) -> int:
     if record is None:
         return NO_VOTE
-    if any(ent.label == span.label and _overlap(ent, span) for ent in record.ents or ()):
+    if likeness:
         return 1
     return NO_VOTE if any(_overlap(missing, span) for missing in record.missing) else 0
 
 
 def resolve(scored: Sequence[Span], row: Row) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Decide which candidates are entities. Those with less than half of the votes are neither that nor negatives: they
-    become unknown, as do those that another label contests with just as many, and what no teacher has read.
+    """Decide which candidates are entities. Those with a score below half are neither that nor negatives: they become
+    unknown, as do those that another label contests with the same score, and what no teacher has read.
 
     scored (Sequence[Span]): The candidates with their scores.
     RETURNS (Tuple[Tuple[Span, ...], Tuple[Span, ...]]): Entities, and what is unknown.
@@ -97,3 +119,9 @@ def _unread(row: Row) -> list[tuple[int, int]]:
 
 def _overlap(one: Span, other: Span) -> bool:
     return one.start < other.end and other.start < one.end
+
+
+def _f1(one: Span, other: Span) -> float:
+    """RETURNS (float): Of their characters, 0 to 1."""
+    shared = max(0, min(one.end, other.end) - max(one.start, other.start))
+    return 2 * shared / (one.end - one.start + other.end - other.start)

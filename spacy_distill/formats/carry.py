@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..types import Annotation, Span
 
 KEY = "distill"
-_SPANS = ("ents", "missing")
+_SPANS = ("ents", "missing", "doubtful")
 
 
 def pack(annotation: Annotation) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def pack(annotation: Annotation) -> dict[str, Any]:
     for name in _SPANS:
         if packed[name] is not None:
             packed[name] = [list(astuple(span)) for span in packed[name]]
-    packed |= {"labels": list(annotation.labels), "provenance": dict(annotation.provenance)}
+    packed |= {"labels": list(annotation.labels)}
+    packed |= {"provenance": dict(annotation.provenance), "notes": dict(annotation.notes)}
     if annotation.cats is not None:
         packed["cats"] = dict(annotation.cats)
     return {**packed, "text_sha256": _digest(annotation.text)}
@@ -39,9 +40,9 @@ def unpack(packed: Mapping[str, Any], text: str, where: str) -> Annotation | Non
     try:
         if packed["text_sha256"] != _digest(text):
             return None
-        values = {item.name: packed[item.name] for item in fields(Annotation) if item.name != "text"}
+        values = {item.name: packed[item.name] for item in fields(Annotation) if item.name in packed}
         for name in _SPANS:
-            if values[name] is not None:
+            if values.get(name) is not None:
                 values[name] = tuple(Span(*span) for span in values[name])
         return Annotation(**{**values, "labels": tuple(values["labels"]), "text": text})
     except (KeyError, TypeError, ValueError) as error:

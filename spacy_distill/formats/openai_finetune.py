@@ -16,6 +16,8 @@ from ..tasks.base import Task
 from ..types import Annotation
 from .types import Aside, Tools
 
+SHOWN_LABELS = 5
+
 
 def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[Aside]:
     """Write an example for each annotation that is a whole answer.
@@ -26,11 +28,8 @@ def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[A
     task, first = tools.teacher, annotations[0]
     if task is None:
         raise ConfigError("Prompts are written by the teacher's task: name its config with --config.")
-    if task.task != first.task or set(task.labels) != set(first.labels):
-        raise ConfigError(
-            f"The config is for {task.task} with {len(task.labels)} labels, the annotations are for {first.task} with"
-            f" {len(first.labels)}. Give the config they were made with."
-        )
+    if differing := _differing(task, first):
+        raise ConfigError(f"{differing}. Give the config they were made with.")
     if task.confidence == "verbalised":
         raise ConfigError('The config asks for a confidence in the reply, which no annotation holds: use "logprob".')
     system = [{"role": "system", "content": tools.system}] if tools.system else []
@@ -47,6 +46,22 @@ def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[A
         rows.append({"messages": [*system, *turns]})
     write_jsonl(path, rows)
     return aside
+
+
+def _differing(task: Task, annotation: Annotation) -> str:
+    """RETURNS (str): What the config's task and the annotations do not have in common; "" if they fit."""
+    if task.task != annotation.task:
+        return f"The config is for {task.task}, the annotations are for {annotation.task}"
+    alone = {
+        "the config alone has": [label for label in task.labels if label not in annotation.labels],
+        "the annotations alone have": [label for label in annotation.labels if label not in task.labels],
+    }
+    parts = [
+        f"{who} {', '.join(map(repr, labels[:SHOWN_LABELS]))}{' …' if len(labels) > SHOWN_LABELS else ''}"
+        for who, labels in alone.items()
+        if labels
+    ]
+    return f"The config and the annotations differ in their labels: {'; '.join(parts)}" if parts else ""
 
 
 def _reason(annotation: Annotation, task: Task) -> str:

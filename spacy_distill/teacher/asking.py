@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..errors import TeacherError
@@ -160,10 +159,7 @@ class Asker:
                 limits.too_slow(permit)
             return Failure(str(error))
         limits.heard(permit, *read_quotas(response.headers))
-        outcome = read_response(response.status, response.headers, response.body, choices)
-        if isinstance(outcome, Reply):
-            return Reply(outcome, replace(outcome.meta, latency_s=response.latency_s))
-        return outcome
+        return read_response(response.status, response.headers, response.body, choices, latency_s=response.latency_s)
 
     def body(self, prompt: Prompt) -> bytes:
         """RETURNS (bytes): The request for a prompt, with no more in it than the server is known to take."""

@@ -9,11 +9,8 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-from urllib.parse import quote
-
-import aiohttp
+from urllib.parse import quote, urlencode
 
 from ..errors import TeacherError
 from .completions import Failure, error_code, read_response
@@ -79,13 +76,9 @@ class BatchFiles:
     def upload(self, name: str, lines: bytes) -> str:
         """RETURNS (str): The server's name for the file. A file that was uploaded twice costs nothing."""
 
-        def body() -> dict[str, Any]:
-            form = aiohttp.FormData({"purpose": "batch"})
-            form.add_field("file", io.BytesIO(lines), filename=f"{name}.jsonl", content_type="application/jsonl")
-            data = form()
-            return {"data": data, "headers": {"Content-Type": data.content_type}, "timeout_s": _TRANSFER_S}
-
-        return _id(self._json(self._insist("POST", "/files", body)), "/files")
+        file = {"name": "file", "data": lines, "filename": f"{name}.jsonl", "content_type": "application/jsonl"}
+        form = [{"name": "purpose", "data": "batch"}, file]
+        return _id(self._json(self._insist("POST", "/files", form=form, timeout_s=_TRANSFER_S)), "/files")
 
     def create(self, file: str, submission: str) -> str | None:
         """Ask for a batch, once.
@@ -100,7 +93,7 @@ class BatchFiles:
             "completion_window": "24h",
             "metadata": {_OURS: submission},
         }
-        outcome = self._try("POST", "/batches", data=json.dumps(data).encode())
+        outcome = self._try("POST", "/batches", body=json.dumps(data).encode())
         if isinstance(outcome, Response):
             try:
                 return _id(self._json(outcome), "/batches")
@@ -116,7 +109,7 @@ class BatchFiles:
         after: str | None = None
         while True:
             params = {"limit": str(_PAGE), **({"after": after} if after else {})}
-            page = self._json(self._insist("GET", "/batches", partial(dict, params=params)))
+            page = self._json(self._insist("GET", f"/batches?{urlencode(params)}"))
             batches = [batch for batch in page.get("data") or () if isinstance(batch, dict)]
             for batch in batches:
                 if batch.get("input_file_id") == file or (batch.get("metadata") or {}).get(_OURS) == submission:
@@ -150,7 +143,7 @@ class BatchFiles:
             objects are left out.
         """
         path = f"/files/{quote(file, safe='')}/content"
-        response = self._insist("GET", path, partial(dict, timeout_s=_TRANSFER_S))
+        response = self._insist("GET", path, timeout_s=_TRANSFER_S)
         for line in io.BytesIO(response.body):
             try:
                 data = json.loads(line)
@@ -159,12 +152,12 @@ class BatchFiles:
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
 
-    def _insist(self, method: str, path: str, options: Any = dict) -> Response:
+    def _insist(self, method: str, path: str, **options: Any) -> Response:
         """Try until it works. RAISES (TeacherError): It will not."""
         start_s = time.monotonic()
         tries = 0
         while True:
-            outcome = self._try(method, path, **options())
+            outcome = self._try(method, path, **options)
             if isinstance(outcome, Response):
                 return outcome
             tries += 1

@@ -51,6 +51,7 @@ class Chat(TeacherModel):
         asked for less.
     extra (Optional[Dict[str, Any]]): Further fields of the request, as the endpoint documents them.
     max_in_flight (int): Requests at a time, at most. There are fewer while the server is overloaded.
+    http2 (bool): All of them on one connection, where the server speaks HTTP/2 (over TLS). Otherwise each has its own.
     requests_per_minute (Optional[float]): How many the endpoint allows. None: what it says itself in its responses.
     tokens_per_minute (Optional[float]): The same for tokens, of prompts and replies together.
     timeout_s (float): For one try, from the first byte sent to the last received.
@@ -75,6 +76,7 @@ class Chat(TeacherModel):
         logprobs: bool = True,
         extra: Optional[Dict[str, Any]] = None,
         max_in_flight: int = 32,
+        http2: bool = False,
         requests_per_minute: Optional[float] = None,
         tokens_per_minute: Optional[float] = None,
         timeout_s: float = 120.0,
@@ -116,6 +118,7 @@ class Chat(TeacherModel):
         self._key_env = key_env
         self._usd_per_million = usd_per_million
         self._max_in_flight = max_in_flight
+        self._http2 = http2
         self._requests_per_minute = requests_per_minute
         self._tokens_per_minute = tokens_per_minute
         self._timeout_s = timeout_s
@@ -175,14 +178,14 @@ class Chat(TeacherModel):
 
     def _open(self) -> Transport:
         if self._transport is None or self._transport.pid != os.getpid():
-            headers = {"Content-Type": "application/json", **self._authorization()}
             url = f"{self._endpoint}/chat/completions"
             limits = Limits(
                 self._max_in_flight,
                 requests_per_minute=self._requests_per_minute,
                 tokens_per_minute=self._tokens_per_minute,
             )
-            transport = Transport(url, headers, limits=limits, timeout_s=self._timeout_s)
+            headers = self._authorization()
+            transport = Transport(url, headers, limits=limits, timeout_s=self._timeout_s, http2=self._http2)
             weakref.finalize(self, transport.close)
             self._transport = transport
         return self._transport

@@ -128,14 +128,20 @@ def request_body(prompt: Prompt, model: str, features: Features, params: Mapping
 
 
 def read_response(
-    status: int, headers: Mapping[str, str], body: bytes, choices: Mapping[str, str] | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    choices: Mapping[str, str] | None = None,
+    *,
+    latency_s: float | None = None,
 ) -> Reply | Failure:
     """Read what a server sent.
 
     status (int): The HTTP status.
-    headers (Mapping[str, str]): The response's headers; names in any case, if the mapping takes them so.
+    headers (Mapping[str, str]): The response's headers, by their names in lower case.
     body (bytes): The response's body, whole.
     choices (Optional[Mapping[str, str]]): Those of the prompt, for their probabilities.
+    latency_s (Optional[float]): How long it took.
     RETURNS (Union[Reply, Failure]): The reply, refused and truncated ones included; or why there is none.
     """
     try:
@@ -153,7 +159,7 @@ def read_response(
         return _failure(status, headers, error, f"HTTP {status}{error_code(error)}")
     if not isinstance(data, dict):
         return Failure("HTTP 200, but its body is not a JSON object", status)
-    return _reply(data, choices or {})
+    return _reply(data, choices or {}, latency_s)
 
 
 def _failure(status: int, headers: Mapping[str, str], error: Any, reason: str) -> Reply | Failure:
@@ -193,7 +199,7 @@ def error_code(error: Any) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def _reply(data: Mapping[str, Any], choices: Mapping[str, str]) -> Reply | Failure:
+def _reply(data: Mapping[str, Any], choices: Mapping[str, str], latency_s: float | None) -> Reply | Failure:
     candidates = data.get("choices")
     if not isinstance(candidates, list) or not candidates:
         return Failure("HTTP 200 without choices", 200)
@@ -220,6 +226,7 @@ def _reply(data: Mapping[str, Any], choices: Mapping[str, str]) -> Reply | Failu
         model=_name(data.get("model")),
         prompt_tokens=_count(usage, "prompt_tokens"),
         reply_tokens=_count(usage, "completion_tokens"),
+        latency_s=latency_s,
     )
     return Reply(text, meta)
 
@@ -239,7 +246,7 @@ def _count(usage: Any, name: str) -> int | None:
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """RETURNS (Optional[float]): The seconds a server asks to wait (`Retry-After`, RFC 9110: seconds or a date;
     `retry-after-ms`, as OpenAI sends it); None if it does not, or not in a form we know."""
-    exact, wait = headers.get("retry-after-ms"), headers.get("Retry-After")
+    exact, wait = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
         if exact is not None:
             return max(0.0, float(exact) / 1000)

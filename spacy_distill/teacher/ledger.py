@@ -40,7 +40,6 @@ CREATE TABLE IF NOT EXISTS claims (
     key        TEXT PRIMARY KEY,
     owner      TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_by_owner ON claims (owner);
 CREATE TABLE IF NOT EXISTS batches (
     id         TEXT PRIMARY KEY,
     endpoint   TEXT NOT NULL,
@@ -133,6 +132,7 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self._connection: sqlite3.Connection | None = None
         self._frames: set[str] = set()
+        self._params: tuple[dict[str, Any], str] = ({}, "{}")
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self.path = Path(path)
@@ -215,7 +215,7 @@ class Ledger:
         row = (
             key,
             model,
-            json.dumps(params, sort_keys=True),
+            self._json_of(params),
             frame,
             prompt.text,
             reply.meta.status,
@@ -237,6 +237,12 @@ class Ledger:
                 row,
             )
         return reply
+
+    def _json_of(self, params: dict[str, Any]) -> str:
+        """The same object comes with every reply of a run."""
+        if params is not self._params[0]:
+            self._params = params, json.dumps(params, sort_keys=True)
+        return self._params[1]
 
     def prompt(self, key: str) -> Prompt | None:
         """RETURNS (Optional[Prompt]): The prompt that was asked under this key, replied to or not."""

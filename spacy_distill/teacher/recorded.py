@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import InputError
 from ..texts import read_records
@@ -22,8 +22,9 @@ _Span = Tuple[int, int, str, Optional[float]]
 class Recorded(TeacherModel):
     """Answers a prompt with what a file has for the prompt's text.
 
-    A record holds a label, a list of labels, or a list of `[start, end, label]` with half-open character offsets; or,
-    in `reply_field`, a model's raw reply, for the task to parse. A label that is null or missing is a reply that
+    A record holds a label, a list of labels, or a list of spans, which are `[start, end, label]` or objects with these
+    names and perhaps a `score`, 0 to 1, with half-open character offsets; or, in `reply_field`, a model's raw reply,
+    for the task to parse. A label that is null or missing is a reply that
     nobody could read, which the task counts as "unparsed". A text that the file does not have gets the status
     "error". Where a text occurs several times, its records are given in turn, as often as it is asked for: labels that
     contradict each other reach the rule `duplicates`. The file is the ledger: no other is kept.
@@ -31,9 +32,11 @@ class Recorded(TeacherModel):
     path (Path): JSONL, CSV, TSV or Parquet; read when the first prompt comes.
     reply_field (Optional[str]): Where raw replies stand. With it, labels are not looked at.
     label_field (str): Where labels stand.
-    confidence_field (Optional[str]): Where the source's own confidence stands, 0 to 1.
-    confidence_kind (ConfidenceKind): What that confidence is.
-    logprob_field (Optional[str]): Where log-probabilities stand: one for a label, or one for each span.
+    confidence_field (Optional[str]): Where the source's own confidence stands, 0 to 1: one for the answer, or a list
+        with one for each span.
+    confidence_kind (ConfidenceKind): What that confidence, or the `score` of a span, is.
+    logprob_field (Optional[str]): Where log-probabilities stand, in the same way. They come before confidences, and
+        both before the `score` of a span.
     text_field (str): Where texts stand.
     """
 
@@ -99,7 +102,7 @@ class Recorded(TeacherModel):
             reply = self._reply(where, record)
             recorded = replies.setdefault(text, [])
             recorded.append(reply)
-            conflicts += (str(recorded[0]), recorded[0].meta.spans) != (str(reply), reply.meta.spans)
+            conflicts += _said(recorded[0]) != _said(reply)
         for field in (self._answer_field, self._confidence_field, self._logprob_field):
             if field is not None and field not in fields:
                 found = ", ".join(map(repr, fields)) or "nothing"
@@ -110,7 +113,6 @@ class Recorded(TeacherModel):
 
     def _reply(self, where: str, record: Mapping[str, Any]) -> Reply:
         answer = record.get(self._answer_field)
-        confidence, kind = self._confidence(where, record)
         if answer is None:
             return Reply("", ReplyMeta(model=self.name))
         text, spans = "", None
@@ -128,42 +130,70 @@ class Recorded(TeacherModel):
                 "a raw reply" if self._reads_replies else "a label, a list of labels, or a list of [start, end, label]"
             )
             raise InputError(f"{where}: expected {expected} in {self._answer_field!r}, found {answer!r}.")
+        confidence, kind = self._confidence(where, record, spans)
         meta = ReplyMeta(model=self.name, confidence=confidence, confidence_kind=kind, spans=spans)
         return Reply(text, meta)
 
-    def _confidence(self, where: str, record: Mapping[str, Any]) -> Tuple[Optional[float], Optional[ConfidenceKind]]:
-        logprob = record.get(self._logprob_field) if self._logprob_field else None
-        if logprob is not None and not isinstance(logprob, (list, tuple)):
-            return _probability(where, logprob), "logprob"
-        found = record.get(self._confidence_field) if self._confidence_field else None
-        if found is None:
-            return None, None
-        confidence = _number(where, found)
-        if not 0.0 <= confidence <= 1.0:
-            raise InputError(f"{where}: expected a confidence from 0 to 1, found {found!r}.")
-        return confidence, self._confidence_kind
+    def _confidence(
+        self, where: str, record: Mapping[str, Any], spans: Optional[List[_Span]]
+    ) -> Tuple[Optional[float], Optional[ConfidenceKind]]:
+        """RETURNS (Tuple[Optional[float], Optional[ConfidenceKind]]): Of the whole answer; of spans that have scores of
+        their own, the kind alone."""
+        kind = self._confidence_kind
+        for field, what, read in self._sources():
+            found = self._value(record, field)
+            if isinstance(found, (list, tuple)) and spans is None:
+                raise InputError(f"{where}: expected a number in {field!r}, found {found!r}: only spans have one each.")
+            if found is not None:
+                kind = what
+                if not isinstance(found, (list, tuple)):
+                    return read(where, found), kind
+                break
+        return None, kind if any(score is not None for *_, score in spans or ()) else None
 
     def _spans(self, where: str, record: Mapping[str, Any], answer: Any) -> List[_Span]:
         length = len(record[self._text_field])
-        logprobs = record.get(self._logprob_field) if self._logprob_field else None
-        if logprobs is None:
-            logprobs = [None] * len(answer)
-        if not isinstance(logprobs, (list, tuple)) or len(logprobs) != len(answer):
-            raise InputError(
-                f"{where}: expected as many log-probabilities in {self._logprob_field!r} as there are spans,"
-                f" {len(answer)}; found {logprobs!r}."
-            )
         spans: List[_Span] = []
-        for item, logprob in zip(answer, logprobs, strict=True):
+        for item, score in zip(answer, self._scores(where, record, len(answer)), strict=True):
             if isinstance(item, Mapping):
+                if score is None and item.get("score") is not None:
+                    score = _share(where, item["score"])
                 item = (item.get("start"), item.get("end"), item.get("label"))
             start, end, label = item if isinstance(item, (list, tuple)) and len(item) == 3 else (None, None, None)
             if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
                 raise InputError(f"{where}: expected [start, end, label] in {self._answer_field!r}, found {item!r}.")
             if not 0 <= start < end <= length:
                 raise InputError(f"{where}: {start}-{end} lies outside its text of {length} characters.")
-            spans.append((start, end, label, None if logprob is None else _probability(where, logprob)))
+            spans.append((start, end, label, score))
         return spans
+
+    def _scores(self, where: str, record: Mapping[str, Any], count: int) -> List[Optional[float]]:
+        """RETURNS (List[Optional[float]]): What the record's fields say of each span, 0 to 1."""
+        for field, _, read in self._sources():
+            listed = self._value(record, field)
+            if not isinstance(listed, (list, tuple)):
+                continue
+            if len(listed) != count:
+                raise InputError(
+                    f"{where}: expected as many numbers in {field!r} as there are spans, {count}; found {listed!r}."
+                )
+            return [None if value is None else read(where, value) for value in listed]
+        return [None] * count
+
+    def _sources(self) -> List[Tuple[Optional[str], ConfidenceKind, Callable[[str, Any], float]]]:
+        """RETURNS (List[Tuple[Optional[str], ConfidenceKind, Callable]]): Fields, their kind, how they are read."""
+        return [
+            (self._logprob_field, "logprob", _probability),
+            (self._confidence_field, self._confidence_kind, _share),
+        ]
+
+    def _value(self, record: Mapping[str, Any], field: Optional[str]) -> Any:
+        return record.get(field) if field else None
+
+
+def _said(reply: Reply) -> Tuple[str, List[Tuple[int, int, str]]]:
+    """RETURNS (Tuple[str, List[Tuple[int, int, str]]]): A reply's answer, however sure."""
+    return str(reply), [(start, end, label) for start, end, label, _ in reply.meta.spans or ()]
 
 
 def _number(where: str, value: Any) -> float:
@@ -173,6 +203,14 @@ def _number(where: str, value: Any) -> float:
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise InputError(f"{where}: expected a number, found {value!r}.")
+    return number
+
+
+def _share(where: str, value: Any) -> float:
+    number = _number(where, value)
+    if not 0.0 <= number <= 1.0:
+        hint = " Log-probabilities have a field of their own: `logprob_field`." if number < 0.0 else ""
+        raise InputError(f"{where}: expected a confidence from 0 to 1, found {value!r}.{hint}")
     return number
 
 

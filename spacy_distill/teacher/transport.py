@@ -1,24 +1,27 @@
-"""HTTP from a thread of its own: an event loop and a session, for callers with or without a loop of their own.
+"""HTTP from a thread of its own: an event loop and libcurl, for callers with or without a loop of their own.
 
-HTTP/1.1 with kept-alive connections, one for each request in flight. aiohttp has no HTTP/2.
+HTTP/1.1 with kept-alive connections, one for each request in flight; HTTP/2, many on one, where it is asked for and the
+server speaks it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import os
+import ssl
 import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
+import pycurl
 
 from .limits import Gate, Limits
 
@@ -26,6 +29,18 @@ _Result = TypeVar("_Result")
 
 _CLOSING_S = 5.0
 _CONNECTING_S = 15.0
+
+_ORPHANS: list[Transport] = []
+"""Of a parent process: to end one here would say goodbye to the parent's servers, on connections that both hold."""
+
+_UNREACHABLE = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: "no proxy is known by that name",
+    pycurl.E_COULDNT_RESOLVE_HOST: "nothing is known by that name",
+    pycurl.E_PEER_FAILED_VERIFICATION: "its certificate is not valid",
+    pycurl.E_COULDNT_CONNECT: "",
+    pycurl.E_SSL_CONNECT_ERROR: "",
+}
+"""Errors before anything was sent, and what to call them; "": as the system or libcurl does."""
 
 
 class Unreachable(Exception):
@@ -45,7 +60,7 @@ class Response:
     """A whole response.
 
     status (int): HTTP status.
-    headers (Mapping[str, str]): Names in any case.
+    headers (Mapping[str, str]): By their names in lower case.
     body (bytes): As it was sent, decompressed.
     latency_s (float): Seconds from the request to the last byte.
     """
@@ -74,24 +89,29 @@ def proxy_for(url: str) -> str | None:
 
 
 class Transport:
-    """One daemon thread with an event loop and one HTTP session with kept-alive connections.
+    """One daemon thread with an event loop and libcurl's connections, kept alive.
 
-    url (str): Where every request goes.
+    url (str): Where every prompt goes.
     headers (Mapping[str, str]): Sent with every request.
     limits (Limits): How many at a time, and when.
     timeout_s (float): For one request, from the first byte sent to the last received.
+    http2 (bool): Speak HTTP/2 with a server that does, over TLS.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, limits: Limits, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], *, limits: Limits, timeout_s: float, http2: bool = False
+    ) -> None:
         self.gate = Gate(limits)
         self.pid = os.getpid()
-        self._url = URL(url)
+        self._url = url
         self._headers = dict(headers)
-        self._timeout = _timeout(timeout_s)
-        self._session: aiohttp.ClientSession | None = None
+        self._timeout_s = timeout_s
+        self._http2 = http2
+        self._multi: pycurl.AsyncCurlMulti | None = None
+        self._posts: list[pycurl.Curl] = []
         self._inbox: deque[Callable[[], object]] = deque()
         self._awake = False
-        self._loop = _new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()  # libcurl's sockets are its own: Windows' default cannot watch them.
         self._thread = threading.Thread(target=self._run, name="spacy-distill-http", daemon=True)
         self._thread.start()
 
@@ -135,46 +155,95 @@ class Transport:
         RETURNS (Response): See `send`.
         RAISES (Unreachable, TooSlow, Broken): There is no whole response.
         """
-        return await self.send("POST", self._url, data=body)
+        curl = self._posts.pop() if self._posts else self._curl("POST", self._url, self._timeout_s, json=True)
+        response = await self._perform(curl, body, self._timeout_s)
+        self._posts.append(curl)  # One that failed, or was cancelled, is not used again.
+        return response
 
-    async def send(self, method: str, url: URL | str, *, timeout_s: float | None = None, **options: Any) -> Response:
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout_s: float,
+        body: bytes | None = None,
+        form: Sequence[Mapping[str, Any]] = (),
+    ) -> Response:
         """Send any request. To be awaited in the loop's thread.
 
-        timeout_s (Optional[float]): Instead of the transport's own.
-        **options: As aiohttp takes them: `data`, `params`, `headers`.
+        timeout_s (float): Instead of the transport's own.
+        body (Optional[bytes]): JSON.
+        form (Sequence[Mapping[str, Any]]): Instead of a body: parts with `name` and `data`, of files with `filename`
+            and `content_type` too.
         RETURNS (Response): Whatever the status. Redirects are not followed: no key goes where it was not sent.
         RAISES (Unreachable, TooSlow, Broken): There is no whole response.
         """
-        timeout = self._timeout if timeout_s is None else _timeout(timeout_s)
+        curl = self._curl(method, url, timeout_s, json=body is not None)
+        if form:
+            parts = pycurl.CurlMime(curl)
+            for part in form:
+                parts.add(**part)
+            curl.setopt(pycurl.MIMEPOST, parts)
+        return await self._perform(curl, body, timeout_s)
+
+    async def _perform(self, curl: pycurl.Curl, body: bytes | None, timeout_s: float) -> Response:
+        if body is not None:
+            # Where a kept-alive connection turns out to be dead, libcurl would send the request again by itself, up to
+            # five times and uncounted, though each may be paid for. A body that it cannot rewind keeps it from that.
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
+            curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
+        lines: list[bytes] = []
+        chunks: list[bytes] = []
+        curl.setopt(pycurl.HEADERFUNCTION, lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, chunks.append)
         start_s = time.perf_counter()
         try:
-            session = self._opened()
-            async with session.request(method, url, timeout=timeout, allow_redirects=False, **options) as response:
-                content = await response.read()
-        except aiohttp.ConnectionTimeoutError:
-            raise Unreachable(f"no connection within {_CONNECTING_S:g} s") from None
-        except asyncio.TimeoutError:
-            raise TooSlow(f"no whole response within {timeout.total:g} s") from None
-        except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"no connection ({_reason(error)})") from None
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise Broken(f"the connection broke ({type(error).__name__})") from None
-        return Response(response.status, response.headers, content, round(time.perf_counter() - start_s, 4))
+            await self._opened().add_handle(curl)
+        except pycurl.error as error:
+            raise _failure(curl, error.args[0], timeout_s) from None
+        latency_s = round(time.perf_counter() - start_s, 4)
+        return Response(curl.getinfo(pycurl.RESPONSE_CODE), _headers(lines), b"".join(chunks), latency_s)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self.gate.limits.max_in_flight),
-                headers=self._headers,
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=proxy_for(str(self._url)),
-            )
-        return self._session
+    def _curl(self, method: str, url: str, timeout_s: float, *, json: bool) -> pycurl.Curl:
+        curl = pycurl.Curl()
+        headers = {**self._headers, "User-Agent": "spacy-distill", "Expect": ""}  # "": none, where libcurl would.
+        if json:
+            headers["Content-Type"] = "application/json"
+        options = {
+            pycurl.URL: url,
+            pycurl.CUSTOMREQUEST: method,
+            pycurl.POST: json,
+            pycurl.HTTPHEADER: [f"{name}: {value}" if value else f"{name}:" for name, value in headers.items()],
+            pycurl.ACCEPT_ENCODING: "",  # Whatever libcurl can decode.
+            pycurl.CONNECTTIMEOUT_MS: round(1000 * _CONNECTING_S),
+            pycurl.TIMEOUT_MS: max(1, round(1000 * timeout_s)),
+            pycurl.TCP_KEEPALIVE: True,
+            pycurl.NOSIGNAL: True,
+            pycurl.PROXY: proxy_for(url) or "",
+            pycurl.NOPROXY: "",
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS if self._http2 else pycurl.CURL_HTTP_VERSION_1_1,
+            pycurl.PIPEWAIT: self._http2,
+        }
+        if url.startswith("https:"):
+            options[pycurl.CAINFO_BLOB] = _trusted()
+            if folder := ssl.get_default_verify_paths().capath:
+                options[pycurl.CAPATH] = folder
+        for option, value in options.items():
+            curl.setopt(option, value)
+        return curl
+
+    def _opened(self) -> pycurl.AsyncCurlMulti:
+        if self._multi is None:
+            self._multi = pycurl.AsyncCurlMulti()
+            self._multi.setopt(pycurl.M_MAXCONNECTS, self.gate.limits.max_in_flight)
+        return self._multi
 
     def close(self) -> None:
         """Close every connection and end the thread."""
-        if self.pid != os.getpid() or self.closed:
+        if self.pid != os.getpid():
+            _ORPHANS.append(self)
+            return
+        if self.closed:
             return
         self._loop.call_soon_threadsafe(self._begin_closing)
         if threading.current_thread() is not self._thread:  # The garbage collector may call from any thread.
@@ -188,28 +257,37 @@ class Transport:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if self._multi is not None:
+            await self._multi.aclose()
+        self._posts.clear()
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """RETURNS (AbstractEventLoop): uvloop's, which takes less CPU a request; asyncio's own where there is none, as on
-    Windows."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return new_event_loop()
+@lru_cache(maxsize=1)
+def _trusted() -> bytes:
+    """RETURNS (bytes): The certificates that Python trusts here (see `SSL_CERT_FILE`), as PEM: libcurl would look
+    where they were on the machine that compiled it."""
+    found = ssl.create_default_context().get_ca_certs(binary_form=True)
+    return "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode("ascii")
 
 
-def _reason(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "nothing is known by that name"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not valid"
-    code = error.os_error.errno
-    return os.strerror(code) if code and code > 0 else type(error.os_error).__name__
+def _failure(curl: pycurl.Curl, code: int, timeout_s: float) -> Exception:
+    reason = pycurl.easy_strerror(code)
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        if not curl.getinfo(pycurl.PRETRANSFER_TIME):
+            return Unreachable(f"no connection within {_CONNECTING_S:g} s")
+        return TooSlow(f"no whole response within {timeout_s:g} s")
+    if code in _UNREACHABLE:
+        errno = curl.getinfo(pycurl.OS_ERRNO)
+        return Unreachable(f"no connection ({_UNREACHABLE[code] or (os.strerror(errno) if errno else reason)})")
+    return Broken(f"the connection broke ({reason})")
 
 
-def _timeout(total_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECTING_S)
+def _headers(lines: list[bytes]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if name.startswith("HTTP/"):  # Another response: the one before only said to go on.
+            found.clear()
+        elif colon:
+            found[name.lower()] = value.strip()
+    return found

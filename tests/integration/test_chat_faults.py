@@ -48,6 +48,15 @@ def test_a_passing_fault_is_tried_again(make_chat: MakeChat, server: ChatServer,
     assert sorted(seen.nth for seen in server.seen) == [1, 1, 1, 1, 1, 2, 2]
 
 
+def test_a_connection_that_dies_is_not_asked_again_behind_our_back(make_chat: MakeChat, server: ChatServer) -> None:
+    """libcurl sends a request again by itself where a connection that had answered before breaks off without a word."""
+    server.behave = lambda seen: Answer(reset=True) if seen.prompt.endswith("w1") else None
+    replies = ask(make_chat(max_in_flight=1, max_tries=2), prompts(3))
+    assert [reply.meta.status for reply in replies] == ["ok", "error", "ok"]
+    assert "the connection broke" in str(replies[1].meta.error)
+    assert [seen.nth for seen in server.seen if seen.prompt.endswith("w1")] == [1, 2]
+
+
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_lasting_fault_is_its_own_texts_failure(
     make_chat: MakeChat, server: ChatServer, tmp_path: Path, fault: str

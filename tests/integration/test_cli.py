@@ -21,6 +21,7 @@ import pytest
 import spacy
 import srsly
 import typer
+from spacy.tokens import DocBin
 from spacy.util import load_config
 from spacy_llm.registry import registry
 
@@ -522,6 +523,39 @@ def test_import_keeps_a_confidence_and_its_kind(run: Run) -> None:
     assert "--confidence-kind" in err
 
 
+CURATION = """
+[curation]
+rules = ["min_confidence"]
+[rules]
+[rules.min_confidence]
+@misc = "spacy_distill.min_confidence.v1"
+threshold = 0.5
+per_label = {"WHERE": 0.9}
+unsure_entities = "unknown"
+"""
+
+
+@pytest.mark.parametrize(("field", "sure"), [("sure", [0.6, 0.6]), ("lp", [-0.5, -0.5]), (None, [0.6, 0.6])])
+def test_entities_less_sure_than_their_label_asks_become_unknown(
+    run: Run, field: str | None, sure: list[float]
+) -> None:
+    spans: list[Any] = [[0, 3, "WHO"], [8, 12, "WHERE"]]
+    if field is None:
+        spans = [{"start": s, "end": e, "label": name, "score": 0.6} for s, e, name in spans]
+    option = {"sure": ("--confidence-field", "sure"), "lp": ("--logprob-field", "lp"), None: ()}[field]
+    labels = write("spans.jsonl", {"text": "Zo\u00eb saw Oslo", "label": spans, field or "unused": sure})
+    assert run("import", labels, "pool.spacy", "--task", "ner", *option)[0] == 0
+    (found,) = annotations("pool.spacy")
+    assert [span.score for span in found.ents or ()] == pytest.approx([0.6, 0.6], abs=0.01)
+    assert found.confidence_kind == ("logprob" if field == "lp" else "votes")
+    code, out, _ = run("curate", "pool.spacy", "out", "--config", write("curation.cfg", CURATION))
+    assert code == 0
+    assert "entities made unknown" in out
+    (found,) = annotations("out/kept.spacy")
+    assert [(span.start, span.label) for span in found.ents or ()] == [(0, "WHO")]
+    assert [(span.start, span.end) for span in found.missing] == [(8, 12)]
+
+
 def test_several_teachers_become_one(run: Run) -> None:
     said = {"a": ["bug", "bug", "bug"], "b": ["bug", "question", None], "c": ["question", "question", None]}
     for name, labels in said.items():
@@ -567,6 +601,36 @@ def test_what_people_corrected_elsewhere_comes_back_as_gold(run: Run) -> None:
     assert code == 0
     assert "1 × status unparsed" in out
     assert [row["messages"][-1]["content"] for row in srsly.read_jsonl("tune.jsonl")] == ['{"label": "bug"}'] * 2
+
+
+def test_what_people_decided_is_not_overwritten(run: Run) -> None:
+    rows = [{"text": "It broke", "label": "bug", "id": "r1"}, {"text": "How?", "label": "question", "id": "r2"}]
+    labels = write("labels.jsonl", *rows)
+    checked = write("checked.csv", "id,text,gold", "r1,It broke,bug", "r2,How?,question")
+    as_gold = ("pool.spacy", "--format", "csv", "--gold")
+    assert run("import", labels, "pool.spacy")[0] == 0
+    assert run("import", labels, "pool.spacy")[0] == 0  # nobody checked what stands there
+    assert run("import", checked, *as_gold)[0] == 0
+    assert run("import", checked, *as_gold)[0] == 0  # the same people's decisions again, or newer ones
+    fewer = write("fewer.csv", "id,text,gold", "r1,It broke,question", "r2,How?,")
+    before = Path("pool.spacy").read_bytes(), Path("pool.json").read_bytes()
+    for command in (
+        ("import", labels, "pool.spacy"),
+        ("import", fewer, *as_gold, "--label", "bug", "--label", "question"),
+        ("annotate", teacher('{"label": "bug"}'), labels, "pool.spacy"),
+    ):
+        code, _, err = run(*command)
+        assert code == 1
+        assert re.search(r"pool\.spacy holds what people decided on [12] texts? \((r1, )?r2\)", err)
+        assert (Path("pool.spacy").read_bytes(), Path("pool.json").read_bytes()) == before
+    assert not Path("ledger.sqlite").exists()  # nothing was asked
+    corpus = DocBin(docs=[spacy.blank("en")("made by hand")])
+    corpus.to_disk("mine.spacy")
+    write("text.spacy", "no DocBin")
+    for name in ("mine.spacy", "text.spacy"):
+        code, _, err = run("import", labels, name)
+        assert code == 1
+        assert f"{name} exists, and neither `annotate` nor `import` wrote it" in err
 
 
 def test_spans_off_the_tokens_are_reported(run: Run) -> None:

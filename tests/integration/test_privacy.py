@@ -36,10 +36,18 @@ name = "loopback-1"
 @llm_tasks = "spacy_distill.TextCat.v1"
 labels = ["tea", "coffee"]
 """
-# A process that notes with whom it speaks, and whom it looks up.
+# A process that notes with whom it speaks, and whom it looks up. Python does not hear of libcurl's connections.
 SPY = """
-import json, socket, sys
+import json, pycurl, socket, sys
 met = set()
+class Curl(pycurl.Curl):
+    def __init__(self):
+        super().__init__()
+        self.setopt(pycurl.OPENSOCKETFUNCTION, self.connect)
+    def connect(self, purpose, to):
+        met.add(json.dumps([part.decode() if isinstance(part, bytes) else part for part in to[3]]))
+        return socket.socket(*to[:3])
+pycurl.Curl = Curl
 def note(event, args):
     if event == "socket.connect":
         met.add(json.dumps(args[1]))

@@ -202,21 +202,57 @@ def test_a_vote_for_each_span() -> None:
     assert result.confidence == pytest.approx(2 / 3)
 
 
-def test_the_boundary_with_most_votes_wins_and_the_others_support_it() -> None:
+def f1(one: str, other: str) -> float:
+    """Of the characters of a quote that stands in another."""
+    return 2 * len(one) / (len(one) + len(other))
+
+
+def test_the_boundary_with_most_votes_wins_and_the_others_support_it_as_far_as_they_overlap() -> None:
+    wider = f1("Babbage", "Mr Babbage")
     result = one(find(("Mr Babbage", "PER")), find(("Babbage", "PER")), find(("Babbage", "PER")), find())
-    assert quotes(result) == [("Babbage", "PER", 0.75)]
+    assert quotes(result) == [("Babbage", "PER", pytest.approx((2 + wider) / 4, abs=1e-3))]
+    assert result.confidence == pytest.approx((2 + wider) / 4)
     assert not result.missing
-    assert quotes(one(find(("Mr Babbage", "PER")), find(("Babbage", "PER")))) == [("Mr Babbage", "PER", 1.0)]
+    even = one(find(("Mr Babbage", "PER")), find(("Babbage", "PER")))
+    assert quotes(even) == [("Mr Babbage", "PER", pytest.approx((1 + wider) / 2, abs=1e-3))]
     weighted = one(
         *(find((quote, "PER")) for quote in ("Mr Babbage", "Babbage", "Babbage")), method="weighted", weights=[5, 1, 1]
     )
-    assert quotes(weighted) == [("Mr Babbage", "PER", 1.0)]
+    assert quotes(weighted) == [("Mr Babbage", "PER", pytest.approx((5 + 2 * wider) / 7, abs=1e-3))]
+
+
+def test_of_boundaries_with_as_many_votes_the_one_most_like_the_others_wins() -> None:
+    """Not the longest; and all three naming something is not all three agreeing."""
+    said = "New York Library today", "York", "New York Library"
+    expected = (1 + f1(said[2], said[0]) + f1("York", said[2])) / 3
+    for order in (said, said[::-1]):
+        result = one(*(find((quote, "LOC")) for quote in order))
+        assert quotes(result) == [("New York Library", "LOC", pytest.approx(expected, abs=1e-3))]
+    model = one(*(find((quote, "LOC")) for quote in said), method="dawid-skene")
+    assert quotes(model)[0][:2] == ("New York Library", "LOC")
+    assert quotes(model)[0][2] <= round(expected, 3)
+    apart = one(*(find((quote, "LOC")) for quote in ("New York", "New", "York")))
+    assert quotes(apart) == [("New York", "LOC", pytest.approx((1 + f1("New", "New York") + 8 / 12) / 3, abs=1e-3))]
+
+
+def test_boundaries_that_hardly_overlap_leave_the_stretch_unknown() -> None:
+    text = "the old New York Library"
+    result = one(find((text, "LOC")), find(("the", "LOC")), find(("Library", "LOC")), find(), find())
+    assert (quotes(result), unknown(result)) == ([], [text])
+
+
+def test_people_who_draw_other_boundaries_have_not_checked_it() -> None:
+    first, second = find(("Mr Babbage", "PER")), find(("Babbage", "PER"))
+    assert one(replace(first, gold=True), replace(first, gold=True)).gold
+    assert not one(replace(first, gold=True), replace(second, gold=True)).gold
 
 
 def test_one_span_of_one_and_two_of_another() -> None:
     apart = find(("New York", "LOC"), ("Library", "LOC"))
     result = one(find(("New York Library", "LOC")), apart, apart)
-    assert quotes(result) == [("New York", "LOC", 1.0), ("Library", "LOC", 1.0)]
+    shares = [(2 + f1(quote, "New York Library")) / 3 for quote in ("New York", "Library")]
+    expected = [pytest.approx(share, abs=1e-3) for share in shares]
+    assert quotes(result) == [("New York", "LOC", expected[0]), ("Library", "LOC", expected[1])]
 
 
 def test_labels_that_contradict_each_other() -> None:

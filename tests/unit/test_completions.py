@@ -312,12 +312,12 @@ def test_half_a_character_can_be_stored() -> None:
 
 def test_retry_after_in_every_form() -> None:
     assert retry_after_s({}) is None
-    assert retry_after_s({"Retry-After": "2.5"}) == 2.5
-    assert retry_after_s({"Retry-After": "-1"}) == 0.0
-    assert retry_after_s({"Retry-After": "9", "retry-after-ms": "250"}) == 0.25
-    assert retry_after_s({"Retry-After": "soon"}) is None
-    assert retry_after_s({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) == pytest.approx(30, abs=2)
-    assert retry_after_s({"Retry-After": formatdate(time.time() - 30, usegmt=True)}) == 0.0
+    assert retry_after_s({"retry-after": "2.5"}) == 2.5
+    assert retry_after_s({"retry-after": "-1"}) == 0.0
+    assert retry_after_s({"retry-after": "9", "retry-after-ms": "250"}) == 0.25
+    assert retry_after_s({"retry-after": "soon"}) is None
+    assert retry_after_s({"retry-after": formatdate(time.time() + 30, usegmt=True)}) == pytest.approx(30, abs=2)
+    assert retry_after_s({"retry-after": formatdate(time.time() - 30, usegmt=True)}) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -370,8 +370,8 @@ def test_what_is_left_in_no_form_we_know(remaining: str | None) -> None:
         (503, {}, True),
         (529, {}, True),
         (500, {}, False),
-        (500, {"Retry-After": "3"}, True),
-        (400, {"Retry-After": "3"}, False),
+        (500, {"retry-after": "3"}, True),
+        (400, {"retry-after": "3"}, False),
     ],
 )
 def test_overload_is_told_from_other_failures(status: int, headers: dict[str, str], overloaded: bool) -> None:

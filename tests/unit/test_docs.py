@@ -32,8 +32,10 @@ ENTITIES = Annotation(
     labels=("WHO", "WHERE"),
     status="ok",
     ents=(Span(0, 3, "WHO", 0.5), Span(8, 17, "WHO"), Span(23, 27, "WHERE", 0.25)),
+    doubtful=(Span(4, 17, "WHERE", 0.125), Span(8, 11, "WHO")),
     group="g",
     gold=True,
+    notes={"raw": "{", "unaligned": ({"quote": "Zoe", "label": "WHO", "reason": "not found"},)},
 )
 
 
@@ -46,6 +48,8 @@ def test_annotations_go_to_a_file_and_come_back(tmp_path: Path) -> None:
     classes, entities = annotations_of(back)
     assert classes.cats == pytest.approx(CLASSES.cats)
     assert entities == ENTITIES
+    assert [str(span) for span in back.spans["teacher"]] == ["Zoë", "met Ada Byron", "Ada", "Ada Byron", "Oslo"]
+    assert list(back.spans["teacher"].attrs["scores"]) == [0.5, 0.125, None, None, 0.25]
     assert (classes.provenance, classes.confidence, classes.group) == (CLASSES.provenance, 0.75, "g")
 
 

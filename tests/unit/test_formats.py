@@ -9,7 +9,9 @@ from typing import Any, get_args
 
 import pytest
 import spacy
+from spacy.tokens import Doc
 
+from spacy_distill.docs import annotations_of, doc_of, facts_of
 from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.formats.combine import combine
 from spacy_distill.formats.offsets import from_utf16, to_utf16
@@ -67,6 +69,7 @@ def classes(seed: int, exclusive: bool) -> list[Annotation]:
         one = replace(one, gold=gold, **known, provenance={} if gold else {"model": "m", "cost_usd": 0.1})
         if number % 7 == 6:
             one = replace(one, status="unparsed", cats=None, gold=False, confidence=None, confidence_kind=None)
+            one = replace(one, notes={"raw": '{"label": '})
         made.append(one)
     return made
 
@@ -88,6 +91,10 @@ def entities(seed: int) -> list[Annotation]:
             one = replace(one, ents=tuple(replace(span, score=None) for span in spans), gold=True, confidence=1.0)
         elif number % 5 == 4 and words:
             one = replace(one, missing=(Span(words[0].idx, words[0].idx + 1, ""),), confidence=0.25)
+        elif words:
+            end = words[-1].idx + len(words[-1])
+            one = replace(one, doubtful=(Span(words[0].idx, end, "other", 0.25), Span(words[0].idx, end, "L O C")))
+            one = replace(one, notes={"unaligned": [{"quote": "Bergen", "label": "PER", "reason": "not found"}]})
         made.append(one)
     return made
 
@@ -122,6 +129,21 @@ def test_entities_come_back_equal(name: FormatName, seed: int, tmp_path: Path) -
     assert found.annotations == given
     assert found.records == len(given)
     assert (found.aside, found.changed) == ([], [])
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_docs_come_back_with_all_that_was_quoted(name: FormatName, tmp_path: Path) -> None:
+    def quoted(doc: Doc) -> tuple[list[tuple[str, str, float | None]], Any]:
+        group = doc.spans["teacher"]
+        scored = zip(group, group.attrs["scores"], strict=True)
+        return [(str(span), span.label_, score) for span, score in scored], (facts_of(doc, "ner") or {})["unaligned"]
+
+    given = next(one for one in entities(0) if len(one.ents or ()) > 1 and len(one.doubtful) > 1)
+    doc, _ = doc_of(TOOLS.nlp, given)
+    (found,) = there_and_back(annotations_of(doc), name, tmp_path).annotations
+    back, _ = doc_of(TOOLS.nlp, found)
+    assert quoted(back) == quoted(doc)
+    assert len(quoted(doc)[0]) == len(given.ents or ()) + 2
 
 
 @pytest.mark.parametrize("name", READABLE)

@@ -402,7 +402,12 @@ def test_fine_tuning_without_a_fitting_teacher_is_refused(tmp_path: Path) -> Non
     one = Annotation("1", "t", "textcat", ("a", "b"), "ok", False, {"a": 0.0, "b": 0.0})
     for task, message in (
         (None, "name its config with --config"),
-        (TextCatTask(["a", "c"]), "Give the config they were made with"),
+        (
+            TextCatTask(["a", "c"]),
+            "the config alone has 'c'; the annotations alone have 'b'. Give the config they were",
+        ),
+        (TextCatTask(["a", "b", "A, c"]), "labels: the config alone has 'A, c'. Give the config they were made with"),
+        (NERTask(["a", "b"]), "The config is for ner, the annotations are for textcat. Give the config they were"),
         (TextCatTask(["a", "b"], confidence="verbalised"), "which no annotation holds"),
     ):
         with pytest.raises(ConfigError, match=message):

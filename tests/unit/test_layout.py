@@ -74,7 +74,7 @@ def test_what_spacy_loads_at_every_start_stays_light(module: str) -> None:
     program = (
         f"import spacy, sys; before = set(sys.modules); import {module};"
         "new = {name.split('.')[0] for name in set(sys.modules) - before};"
-        "names = 'torch transformers aiohttp spacy_llm jinja2 sklearn scipy rich typer';"
+        "names = 'torch transformers pycurl spacy_llm jinja2 sklearn scipy rich typer';"
         "heavy = new & set(names.split());"
         "sys.exit(f'{heavy}' if heavy else 0)"
     )

@@ -68,6 +68,38 @@ def test_spans_keep_their_offsets_and_scores(tmp_path: Path) -> None:
     assert scored.meta.confidence is None
 
 
+def test_each_span_may_have_its_own_confidence(tmp_path: Path) -> None:
+    spans = [[0, 4, "DISH"], {"start": 5, "end": 9, "label": "DISH", "score": 0.25}]
+    path = write(
+        tmp_path / "spans.jsonl",
+        {"text": "miso soup", "llm": spans, "sure": [0.91, None], "lp": [-0.6931471805599453, 0]},
+        {"text": "soup", "llm": [{"start": 0, "end": 4, "label": "DISH", "score": 1}], "sure": 0.5},
+        {"text": "none", "llm": [], "sure": []},
+        {"text": "unread", "llm": None, "sure": [0.5]},
+    )
+    texts = ("miso soup", "soup", "none", "unread")
+
+    def read(**settings: Any) -> list[tuple[Any, ...]]:
+        replies = ask(Recorded(path, **settings), *texts)
+        metas = [reply.meta for reply in replies]
+        return [([span[3] for span in m.spans or ()], m.confidence, m.confidence_kind) for m in metas]
+
+    nothing = ([], None, None)
+    assert read(confidence_kind="votes") == [
+        ([None, 0.25], None, "votes"),
+        ([1.0], None, "votes"),
+        nothing,
+        nothing,
+    ]
+    assert read(confidence_field="sure", confidence_kind="votes") == [
+        ([0.91, 0.25], None, "votes"),  # what the field does not know, the span itself may
+        ([1.0], 0.5, "votes"),
+        nothing,
+        nothing,
+    ]
+    assert read(logprob_field="lp")[0] == ([pytest.approx(0.5), 1.0], None, "logprob")
+
+
 def test_confidence_has_a_kind(tmp_path: Path) -> None:
     path = write(
         tmp_path / "labels.jsonl",
@@ -102,6 +134,15 @@ def test_several_answers_are_given_in_turn_and_reported(tmp_path: Path, caplog: 
     assert "secret" not in caplog.text
 
 
+def test_the_same_answer_with_another_confidence_is_no_other_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spans = [[0, 2, "X"]], [[0, 2, "X"]], [[0, 2, "Y"]]
+    path = write(tmp_path / "labels.jsonl", *({"text": "abc", "llm": s, "lp": [-i]} for i, s in enumerate(spans)))
+    ask(Recorded(path, logprob_field="lp"), "abc")
+    assert "1 records repeat a text with another answer" in caplog.text
+
+
 def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:
     model = Recorded(tmp_path / "nowhere.jsonl")
     assert list(model.stream([])) == []
@@ -125,6 +166,21 @@ def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:
         ({"text": "a", "llm": [[0, 1, "X"]], "lp": [1]}, {"logprob_field": "lp"}, "which is 0 or less, found 1"),
         ({"text": "a", "llm": "x", "c": 95}, {"confidence_field": "c"}, "a confidence from 0 to 1, found 95"),
         ({"text": "a", "llm": "x", "c": "high"}, {"confidence_field": "c"}, "expected a number, found 'high'"),
+        ({"text": "a", "llm": [[0, 1, "X"]], "c": [0.5, 0.5]}, {"confidence_field": "c"}, "as there are spans, 1; fou"),
+        (
+            {"text": "a", "llm": [[0, 1, "X"]], "c": [1.5]},
+            {"confidence_field": "c"},
+            "a confidence from 0 to 1, found 1.5",
+        ),
+        (
+            {"text": "a", "llm": [[0, 1, "X"]], "c": [-0.5]},
+            {"confidence_field": "c"},
+            r"found -0.5\. Log-prob.*`logprob_",
+        ),
+        ({"text": "a", "llm": "x", "c": [0.5]}, {"confidence_field": "c"}, r"expected a number in 'c', found \[0.5\]"),
+        ({"text": "a", "llm": ["x"], "c": [0.5]}, {"confidence_field": "c"}, "only spans have one each"),
+        ({"text": "a", "llm": [{"start": 0, "end": 1, "label": "X", "score": 95}]}, {}, "from 0 to 1, found 95"),
+        ({"text": "a", "llm": [{"start": 0, "end": 1, "label": "X", "score": True}]}, {}, "a number, found True"),
         ({"text": "a", "raw": ["x"]}, {"reply_field": "raw"}, "expected a raw reply in 'raw'"),
     ],
 )

@@ -14,7 +14,15 @@ from spacy.training import Example
 from spacy.util import load_config
 
 from spacy_distill.corpus.build import build
-from spacy_distill.docs import annotate_doc, annotations_of, confidence_of, make_doc, read_docs, write_docs
+from spacy_distill.docs import (
+    annotate_doc,
+    annotations_of,
+    check_gold_kept,
+    confidence_of,
+    make_doc,
+    read_docs,
+    write_docs,
+)
 from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.release.freeze import freeze
 from spacy_distill.students.targets import targets_of
@@ -136,6 +144,8 @@ def test_a_corpus_carries_how_sure_the_teacher_was_and_nothing_else(tmp_path: Pa
     assert [confidence_of(doc) for doc in found] == [0.5, None, 0.9, None], "a person checked the last one"
     assert found[0]._.distill == {"textcat": {"confidence": 0.5}}
     assert not any(annotations_of(doc) for doc in found)
+    with pytest.raises(InputError, match="neither `annotate` nor `import` wrote it"):
+        check_gold_kept(tmp_path / "train.spacy")
 
 
 def test_spacy_train_weighs_what_a_corpus_carries_and_the_release_is_stock(tmp_path: Path) -> None:
