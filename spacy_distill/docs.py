@@ -181,7 +181,8 @@ def correct_doc(doc: Doc, annotation: Annotation) -> Doc:
 
 def _set_answer(doc: Doc, annotation: Annotation) -> None:
     if annotation.cats is not None:
-        doc.cats.update(annotation.cats)
+        # All that were on offer: one that is not named must not keep the score it had.
+        doc.cats.update({label: float(annotation.cats.get(label, 0.0)) for label in annotation.labels})
     if annotation.ents is not None:
         ents = [_char_span(doc, annotation, span) for span in annotation.ents]
         missing = [_char_span(doc, annotation, span, mode="expand") for span in annotation.missing]

@@ -1,127 +1,20 @@
-"""Texts and gold, as people bring them: JSONL, CSV, TSV, Parquet, plain text with one text a line; and gold as `import`
-left it."""
+"""Texts and gold, as people bring them, and the names of labels."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
 import itertools
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, InputError
+from .records import read_records
 from .types import Annotation, Span, TaskName, Text
-
-FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".spacy")
-
-
-def read_records(path: Path, ending: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read a file's records, whatever its format. A plain text line becomes `{"text": line}`; blank lines are skipped.
-    Of a DocBin the texts are read that people checked, with their `gold`.
-
-    path (Path): Its ending says the format: one of `FORMATS`.
-    ending (Optional[str]): Read the file as if it had this one.
-    YIELDS (Tuple[str, Dict[str, Any]]): Where the record stands ("file:line"), and the record.
-    RAISES (InputError): No such file, an unknown ending, or a line that is not a record.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is not a file.")
-    readers = {
-        ".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".txt": _lines,
-        ".spacy": _docbin,
-    }  # fmt: skip
-    reader = readers.get(ending or path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: unknown ending {path.suffix!r}; expected one of {', '.join(FORMATS)}.")
-    try:
-        for line, record in reader(path):
-            yield f"{path}:{line}", record
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}). Convert it first.") from error
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, {"text": line.rstrip("\r\n")}
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.rstrip("\r\n"))
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{path}:{number} is not JSON ({error.msg} at column {error.colno}). Each line is one whole object."
-                ) from error
-            if not isinstance(record, dict):
-                raise InputError(f"{path}:{number} is a JSON {type(record).__name__}; expected an object.")
-            yield number, record
-
-
-def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-        try:
-            for record in reader:
-                if None in record:
-                    raise InputError(f"{path}:{reader.line_num} has more fields than the header has names.")
-                yield reader.line_num, {name: value for name, value in record.items() if value not in ("", None)}
-        except csv.Error as error:
-            raise InputError(
-                f"{path}:{reader.line_num} is not readable as {path.suffix[1:].upper()} ({error})."
-            ) from error
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(
-            f"{path}: Parquet needs pyarrow. Install it with: pip install 'spacy-distill[parquet]'"
-        ) from error
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise InputError(f"{path} is not a Parquet file.") from error
-    number = 0
-    for batch in file.iter_batches():
-        for record in batch.to_pylist():
-            number += 1
-            yield number, {name: value for name, value in record.items() if value is not None}
-
-
-def _docbin(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """YIELDS (Tuple[int, Dict[str, Any]]): A text's number, and what people say of it."""
-    from spacy.vocab import Vocab
-
-    from .docs import annotations_of, read_docs
-
-    checked = 0
-    for number, doc in enumerate(read_docs(path, Vocab()), 1):
-        for record in annotations_of(doc):
-            if not record.gold:
-                continue
-            if record.missing:
-                raise InputError(
-                    f"{path}:{number}: of {record.id} some tokens are unknown, since what people marked does not stand"
-                    " on whole tokens. Correct it in the tool it came from, or leave it out."
-                )
-            checked += 1
-            if record.ents is not None:
-                gold: Any = [[span.start, span.end, span.label] for span in record.ents]
-            else:
-                gold = list(record.positive())
-            yield number, {"id": record.id, "text": record.text, "group": record.group, "gold": gold}
-    if not checked:
-        raise InputError(f"{path}: nobody has checked any of its texts. `spacy-distill import` takes in corrections.")
 
 
 def read_texts(
@@ -251,39 +144,78 @@ def _place(text: Text) -> str:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """RETURNS (str): " Did you mean …?" with the known name that differs in case, space or Unicode form only; else
-    the known names."""
-    close = [label for label in known if normal_form(label) == normal_form(name)]
-    if close:
-        return f" Did you mean {close[0]!r}?"
+    """RETURNS (str): " Did you mean …?" with the known name that differs in form only (see `twin_of`), or how to write
+    several; else the known names."""
+    twin = twin_of(name, known)
+    if twin is not None:
+        one, other = told_apart(twin, name)
+        return f" Did you mean {one}{f', not {other}' if other == ascii(name) != repr(name) else ''}?"
+    several = [part.strip() for part in name.split(",")]
+    if len(several) > 1 and set(several) <= set(known):
+        return f" Write several labels as {json.dumps(several, ensure_ascii=False)}."
     return f" Known: {', '.join(map(repr, known[:20]))}{' …' if len(known) > 20 else ''}."
 
 
-def check_gold_names(texts: Iterable[Text], labels: Sequence[str]) -> None:
-    """Refuse gold that spells a label another way than the teacher: the two would never agree. Labels that the teacher
-    was not offered at all are left alone.
+def twin_of(name: str, labels: Iterable[str]) -> str | None:
+    """RETURNS (Optional[str]): The label that differs from a name in case, space, Unicode form or characters that
+    nobody sees, and in nothing else; None if there is none."""
+    return next((label for label in labels if label != name and _label_form(label) == _label_form(name)), None)
+
+
+def told_apart(one: str, other: str) -> tuple[str, str]:
+    """RETURNS (Tuple[str, str]): Two names in quotes; with escapes where they look the same without."""
+    same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    return (ascii(one), ascii(other)) if same else (repr(one), repr(other))
+
+
+def check_gold_names(texts: Iterable[Text], labels: Sequence[str]) -> Counter[str]:
+    """Refuse gold that spells a label another way than the teacher: the two would never agree.
 
     texts (Iterable[Text]): With or without gold, of either task.
     labels (Sequence[str]): What the teacher was offered.
-    RAISES (InputError): A name that differs from a label in case, space or Unicode form only.
+    RETURNS (Counter[str]): Names that the teacher was not offered at all, and how often they occur.
+    RAISES (InputError): A name that differs from a label in form only, see `twin_of`.
     """
-    offered = {normal_form(label): label for label in labels}
+    unheard: Counter[str] = Counter()
     for text in texts:
-        for item in text.gold if isinstance(text.gold, (list, tuple)) else [text.gold]:
-            if isinstance(item, Mapping):
-                item = item.get("label")
-            elif isinstance(item, (list, tuple)):
-                item = item[-1] if item else None
-            twin = offered.get(normal_form(item)) if isinstance(item, str) and item not in labels else None
+        for name in _gold_names(text.gold):
+            if name in labels:
+                continue
+            twin = None if name in unheard else twin_of(name, labels)
             if twin is not None:
+                said, meant = told_apart(name, twin)
                 raise InputError(
-                    f"{_place(text)}: the label {item!r} is {twin!r} in the annotations. Spell them the same way."
+                    f"{_place(text)}: the label {said} is {meant} in the annotations. Spell them the same way."
                 )
+            unheard[name] += 1
+    return unheard
+
+
+def _gold_names(gold: Any) -> Iterator[str]:
+    """YIELDS (str): The labels in gold of any form."""
+    if isinstance(gold, str) and gold.startswith("["):  # a table's cell
+        with contextlib.suppress(json.JSONDecodeError):
+            gold = json.loads(gold)
+    for item in gold if isinstance(gold, (list, tuple)) else [gold]:
+        if isinstance(item, Mapping):
+            item = item.get("label")
+        elif isinstance(item, (list, tuple)):
+            item = item[-1] if item else None
+        if isinstance(item, str):
+            yield item
 
 
 def normal_form(text: str) -> str:
-    """RETURNS (str): A label or a text folded for comparison: Unicode NFKC, no case, one space between words."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """RETURNS (str): A label or a text folded for comparison: Unicode NFKC, no case, one space between words, without
+    characters that nobody sees (category Cf: zero-width space, soft hyphen, byte order mark)."""
+    if not text.isascii():
+        text = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    return " ".join(text.casefold().split())
+
+
+def _label_form(label: str) -> str:
+    """RETURNS (str): The normal form, without space around commas."""
+    return ",".join(part.strip() for part in normal_form(label).split(","))
 
 
 def is_config_key(label: str) -> bool:
@@ -301,14 +233,18 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
         raise ConfigError("There are no labels. Name at least one in the task's `labels`.")
     folded: dict[str, str] = {}
     for label in labels:
-        if not isinstance(label, str) or label != label.strip() or len(label.splitlines()) != 1:
+        if (
+            not isinstance(label, str)
+            or label != label.strip()
+            or len(label.splitlines()) != 1
+            or not _label_form(label)
+        ):
             raise ConfigError(f"The label {label!r} is empty, has space around it or a line break. Write it without.")
-        twin = folded.get(normal_form(label))
+        twin = folded.get(_label_form(label))
         if twin == label:
             raise ConfigError(f"The label {label!r} is there twice. Remove one.")
         if twin is not None:
-            raise ConfigError(
-                f"The labels {twin!r} and {label!r} differ in case, space or Unicode form only. Rename one."
-            )
-        folded[normal_form(label)] = label
+            one, other = told_apart(twin, label)
+            raise ConfigError(f"The labels {one} and {other} differ in case, space or Unicode form only. Rename one.")
+        folded[_label_form(label)] = label
     return tuple(labels)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
     from ..books import Books
+    from ..types import Text
 
 SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
@@ -33,6 +34,8 @@ REMEDIES = (
     ("no connection", "the server went away"),
 )
 """What stands in a failure's reason, and what to do about it."""
+
+NO_GOLD = "No --gold was given: nothing keeps the texts you evaluate on out of the training data."
 
 # No markup: labels, paths and texts may hold square brackets.
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -137,6 +140,23 @@ def _print_failures(books: Books) -> None:
             "Run this command again: it asks for those alone. In a project, which takes the step for done: `python -m"
             " spacy project run annotate --force`."
         )
+
+
+def read_gold(paths: Sequence[Path], **fields: str) -> list[Text]:
+    """Read the texts that must not be trained on.
+
+    fields (str): Their names, see `texts.read_texts`.
+    RAISES (InputError): A file without texts, which would keep nothing out, or what `texts.read_texts` refuses.
+    """
+    from ..texts import read_texts
+
+    found: list[Text] = []
+    for path in paths:
+        texts = list(read_texts(path, **fields))
+        if not texts:
+            raise InputError(f"{path} has no texts, so it keeps nothing out. Name the gold that you evaluate on.")
+        found += texts
+    return found
 
 
 def check_docbin_name(output: Path) -> None:

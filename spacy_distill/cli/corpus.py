@@ -27,6 +27,9 @@ def corpus(
     temperature: Annotated[
         float, typer.Option(help="Above 1 flattens train's probabilities of classes, below sharpens them.")
     ] = 1.0,
+    oversample: Annotated[
+        int, typer.Option(help="Repeat texts in train until each label has so many. 0: no copies.")
+    ] = 0,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize --gold-dev.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text in --gold-dev.")] = "text",
@@ -38,6 +41,10 @@ def corpus(
     Reads curated docs; writes `train.spacy`, `dev.spacy`, `labels.json` (for `[initialize]`) and `manifest.json`. Texts
     of one group, and near-duplicates, are never on both sides; labels keep their proportions. Train keeps the
     teacher's probabilities as targets, dev has hard labels. The same input and seed give the same files.
+
+    **--oversample** 100 repeats texts of labels with fewer than 100 in train; `manifest.json` counts the copies. The
+    student configs weigh rare classes already (`balance`), and count copies as texts: use one of the two. Class weights
+    gained more in our measurements; entities have none.
 
     Example: `spacy-distill corpus curated corpus --dev-share 0.15 --seed 0`
 
@@ -69,6 +76,7 @@ def corpus(
         seed=seed,
         soft=not hard,
         temperature=temperature,
+        oversample=oversample,
         gold_dev=gold,
         nlp=nlp,
         sources=sources,
@@ -77,6 +85,11 @@ def corpus(
     made.write(output_dir)
     _print_manifest(made.manifest)
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
+    if made.manifest.repeated:
+        named = ", ".join(f"{label} ({count})" for label, count in made.manifest.repeated.items())
+        console.print(
+            f"Repeated in train: {named}. Set balance = 0 in the student's component: it would weigh these labels too."
+        )
     if made.manifest.unseen_labels:
         named = ", ".join(made.manifest.unseen_labels)
         console.print(f"Without one example in train, so never predicted: {named}", style="yellow")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.table import Table
 
 from ..types import TaskName
-from .common import console
+from .common import NO_GOLD, SHOWN_LABELS, console, read_gold
 
 if TYPE_CHECKING:
     from ..curation.types import Correction, Curation
@@ -34,7 +35,9 @@ def curate(
     ] = None,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     code: Annotated[Optional[Path], typer.Option(help="Python file that registers rules of your own.")] = None,
-    explain: Annotated[bool, typer.Option(help="Show three texts that each rule rejected or corrected.")] = False,
+    explain: Annotated[
+        bool, typer.Option(help="Show three texts that each rule rejected, corrected or doubts.")
+    ] = False,
     sweep: Annotated[bool, typer.Option(help="Find out which filter would help a student, if any.")] = False,
     gold_dev: Annotated[
         Optional[Path], typer.Option(help="With --sweep: people's labels to compare on. Not trained on either.")
@@ -71,6 +74,7 @@ def curate(
 
     from ..curation.curate import curate as run
     from ..curation.curate import make_rules, read_rules
+    from ..curation.rules import LEAKAGE
     from ..curation.types import Context
     from ..curation.write import BOOKS, CORRECTED, KEPT, REJECTED, REVIEW, write_curation
     from ..docs import read_annotated
@@ -82,7 +86,7 @@ def curate(
 
     if code is not None:
         if not code.is_file():
-            raise ConfigError(f"--code: {code} does not exist.")
+            raise ConfigError(f"--code: {code} does not exist or is not a file.")
         import_file("python_code", code)
     settings = read_rules(config)
     rules = make_rules(settings, str(config))
@@ -90,9 +94,15 @@ def curate(
         raise ConfigError("--gold-dev and --student go with --sweep.")
     gold = [*(gold or []), *([gold_dev] if gold_dev else [])]
     fields = {"text_field": text_field, "group_field": group_field, "gold_field": gold_field}
-    held_out = [text for path in gold for text in read_texts(path, **fields)]
+    guards = [name for name in rules if settings["rules"][name]["@misc"] == LEAKAGE]
+    if gold and not guards:
+        raise ConfigError(
+            f'{config} lists no rule with `@misc = "{LEAKAGE}"`, which alone keeps gold out of the training'
+            " data. Add it to [curation] rules, or leave --gold out."
+        )
+    held_out = read_gold(gold, **fields)
     docs, found = read_annotated(annotations, Vocab(), task)
-    check_gold_names(held_out, found[0].labels)
+    unheard = check_gold_names(held_out, found[0].labels)
     first, people = found[0], None
     quick = "ner" if first.task == "ner" else "textcat_tiny" if first.exclusive else "textcat_multilabel"
     student = student or config.parent / f"{quick}.cfg"
@@ -109,12 +119,17 @@ def curate(
         "code": describe_file(code) if code else None,
     }
     write_curation(output_dir, docs, found, result, task=found[0].task, sources=sources)
+    _remove_old_sweep(output_dir / SWEEP, sources)
     _print_books(result)
     if explain:
         _print_examples(result)
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, REVIEW, BOOKS))}")
-    if "leakage" in rules and not gold:
-        console.print("No --gold was given: nothing keeps the texts you evaluate on out of the training data.")
+    if not gold:
+        console.print(NO_GOLD)
+    if unheard:
+        named = ", ".join(f"{label!r} ({count})" for label, count in unheard.most_common(SHOWN_LABELS))
+        more = ", …" if len(unheard) > SHOWN_LABELS else ""
+        console.print(f"Gold has labels that were not on offer: {named}{more}", style="yellow")
     if not result.kept:
         last = next(book for book in result.books.rules if not book.kept)
         raise StageError(
@@ -142,15 +157,25 @@ def curate(
         console.print(f"Wrote {output_dir / SWEEP}")
 
 
+def _remove_old_sweep(path: Path, sources: Mapping[str, Any]) -> None:
+    """Remove the figures of a sweep of other annotations: they say nothing of what stands beside them now."""
+    import srsly
+
+    made_of = srsly.read_json(path).get("sources", {}).get("annotations") if path.is_file() else None
+    if made_of is not None and made_of["sha256"] != sources["annotations"]["sha256"]:
+        path.unlink()
+        console.print(f"{path.name} was of other annotations: removed.")
+
+
 def _print_books(result: Curation) -> None:
     table = Table(title="Rules", title_justify="left")
     table.add_column("rule")
-    for name in ("given", "kept", "corrected", "dropped"):
+    for name in ("given", "kept", "corrected", "dropped", "review"):
         table.add_column(name, justify="right")
     table.add_column("notes")
     for book in result.books.rules:
         notes = ", ".join(f"{name}: {count}" for name, count in book.notes.items())
-        counts = (book.given, book.kept, book.corrected, book.dropped)
+        counts = (book.given, book.kept, book.corrected, book.dropped, book.review)
         table.add_row(book.rule, *map(str, counts), notes)
     console.print(table)
     table = Table(title="Labels", title_justify="left")
@@ -208,6 +233,9 @@ def _print_examples(result: Curation) -> None:
         for correction in [item for item in result.corrected if item.rule == book.rule][:3]:
             console.print(f"{book.rule}: {correction.after.id}: {_difference(correction)}")
             console.print(f"    {_short(correction.after.text)}")
+        for doubt in [item for item in result.review if item.rule == book.rule][:3]:
+            console.print(f"{book.rule}: {doubt.annotation.id}, kept for review: {doubt.reason}")
+            console.print(f"    {_short(doubt.annotation.text)}")
 
 
 def _difference(correction: Correction) -> str:

@@ -79,7 +79,8 @@ def import_(
     from ..files import write_json
     from ..formats.registry import read
     from ..formats.types import Wanted
-    from ..texts import read_records, read_texts
+    from ..records import read_records
+    from ..texts import read_texts
 
     check_docbin_name(output)
     if format_ is not None:

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .common import console, progress
+from .common import NO_GOLD, console, progress, read_gold
 
 
 def pseudo_label(
@@ -37,7 +37,7 @@ def pseudo_label(
 
     fields = {"text_field": text_field, "group_field": group_field}
     asked = list(read_texts(texts, **fields))
-    kept_out = [text for path in gold or () for text in read_texts(path, **fields)]
+    kept_out = read_gold(gold or (), **fields)
     with progress("Labelling", len(asked)) as advance:
         made = label(load(model), corpus, asked, gold=kept_out, progress=advance)
     made.corpus.write(output_dir)
@@ -45,3 +45,5 @@ def pseudo_label(
         f"Wrote {output_dir}: of {made.given:,} texts {made.added:,} were added to train, {made.known:,} it had or were"
         f" there twice, {made.leaking:,} are too near to dev or gold. Train: {len(made.corpus.train):,} texts."
     )
+    if not gold:
+        console.print(NO_GOLD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from ..errors import ConfigError, InputError, StageError
 from ..files import write_json
 from ..types import Annotation, Text
 from .manifest import Manifest, Part
+from .oversample import repeats
 from .split import split
 
 logger = logging.getLogger("spacy_distill")
@@ -59,6 +61,7 @@ def build(
     seed: int = 0,
     soft: bool = True,
     temperature: float = 1.0,
+    oversample: int = 0,
     gold_dev: Sequence[Annotation] | None = None,
     nlp: Language | None = None,
     sources: Mapping[str, Any] | None = None,
@@ -73,6 +76,9 @@ def build(
         cannot score.
     temperature (float): Above 0. The probabilities p that train keeps become p^(1/T), normalised: flatter above 1,
         sharper below (Hinton et al. 2015, https://arxiv.org/abs/1503.02531). Teachers are too sure more often than not.
+    oversample (int): Repeat texts in train until each label that has fewer texts has so many, see `oversample.repeats`;
+        0 for no copies. The `balance` of the students counts copies like other texts: with 1 classes weigh the same in
+        total with copies or without, and below 1 both add up. Use one of the two.
     gold_dev (Optional[Sequence[Annotation]]): Gold to use as dev; all curated docs then go to train.
     nlp (Optional[Language]): Tokenizes the gold; needed with `gold_dev` alone.
     sources (Optional[Mapping[str, Any]]): For the manifest: where it all comes from.
@@ -114,6 +120,8 @@ def build(
         dev_docs = [docs[index] for index in dev]
     train_records = [annotations[index] for index in train]
     train_docs = [_target(docs[index], annotations[index], soft, temperature) for index in train]
+    copies = repeats(train_records, oversample, seed=seed)
+    train_docs += [train_docs[index] for index, _ in copies]
     dev_docs = [_target(doc, annotation, False) for doc, annotation in zip(dev_docs, dev_records, strict=True)]
     manifest = Manifest(
         task=first.task,
@@ -121,7 +129,7 @@ def build(
         exclusive=first.exclusive,
         soft=soft and first.task == "textcat",
         temperature=temperature,
-        train=Part(len(train_docs), label_counts(train_records)),
+        train=Part(len(train_records), label_counts(train_records)),
         dev=Part(len(dev_docs), label_counts(dev_records)),
         dev_from="silver" if gold_dev is None else "gold",
         dev_share=dev_share if gold_dev is None else None,
@@ -131,6 +139,8 @@ def build(
         curation=curation,
         versions={"spacy": version("spacy"), "spacy_distill": version("spacy-distill")},
         dev_groups=_numbered([record.group for record in dev_records]),
+        oversample=oversample,
+        repeated=dict(Counter(label for _, label in copies)),
     )
     return Corpus(train_docs, dev_docs, _label_data(first, train_docs), manifest)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ class Manifest:
     labels (Sequence[str]): Every label on offer, in order.
     exclusive (bool): Text classification: exactly one label a text.
     soft (bool): Whether the classes of train are probabilities. Those of dev never are.
-    train (Part): What is in train.
+    train (Part): What is in train, each text once: copies are counted in `repeated`.
     dev (Part): What is in dev.
     dev_from (str): "silver", a share of the curated docs; "gold", checked by people.
     dev_share (Optional[float]): The share asked for; None if dev is gold.
@@ -46,6 +46,8 @@ class Manifest:
     temperature (float): Of train's probabilities, see `build`.
     dev_groups (Sequence[int]): For each text of dev the number of its group, so that intervals draw groups; empty if
         no text has one.
+    oversample (int): How many texts each label was to have in train, see `build`; 0 without over-sampling.
+    repeated (Mapping[str, int]): For whose sake texts stand in train once more: a label, and the number of copies.
     """
 
     task: TaskName
@@ -63,6 +65,8 @@ class Manifest:
     versions: Mapping[str, str]
     temperature: float = 1.0
     dev_groups: Sequence[int] = ()
+    oversample: int = 0
+    repeated: Mapping[str, int] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the manifest as JSON."""

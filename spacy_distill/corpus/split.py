@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..curation.clusters import UnionFind, near_clusters
+from ..curation.types import labels_of
 from ..types import Annotation
-
-_NO_LABEL = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def split(annotations: Sequence[Annotation], *, dev_share: float, seed: int = 0)
     clusters = sorted(_clusters(annotations), key=lambda members: _order(annotations, members, seed))
     # Big clusters first: the small ones even out what they leave.
     clusters.sort(key=len, reverse=True)
-    counts = [Counter(label for index in members for label in _strata(annotations[index])) for members in clusters]
+    counts = [Counter(label for index in members for label in labels_of(annotations[index])) for members in clusters]
     waiting: dict[str | None, list[int]] = defaultdict(list)
     totals: Counter[str | None] = Counter()
     for number, labels in enumerate(counts):
@@ -73,11 +72,6 @@ def split(annotations: Sequence[Annotation], *, dev_share: float, seed: int = 0)
 
 def _rank(label: str | None, remaining: Counter[str | None]) -> tuple[int, bool, str]:
     return remaining[label], label is None, label or ""
-
-
-def _strata(annotation: Annotation) -> set[str | None]:
-    labels: set[str | None] = {*(span.label for span in annotation.ents or ()), *annotation.positive()}
-    return labels or {_NO_LABEL}
 
 
 def _order(annotations: Sequence[Annotation], members: list[int], seed: int) -> str:

@@ -13,7 +13,8 @@ from spacy.util import load_config, registry
 
 from ..errors import ConfigError, InputError
 from ..types import Annotation, Rejection
-from .types import Books, Context, Correction, Curation, Doubt, Rule, RuleBook, RuleResult, label_counts
+from .corrections import corrections_of, fingerprints
+from .types import Books, Context, Correction, Curation, Doubt, Rule, RuleBook, label_counts
 
 
 def load_rules(path: Path) -> dict[str, Rule]:
@@ -43,7 +44,8 @@ def make_rules(config: Mapping[str, Any], where: str) -> dict[str, Rule]:
 
     where (str): The config's name, for messages.
     RETURNS (Dict[str, Rule]): In the list's order. Sections that the list does not name are left alone.
-    RAISES (ConfigError): A rule without a section, an unknown function, or an argument it refuses.
+    RAISES (ConfigError): A rule without a section, an unknown function, an argument it refuses, or a function that
+        makes no rule.
     """
     names = config.get("curation", {}).get("rules")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -65,6 +67,11 @@ def make_rules(config: Mapping[str, Any], where: str) -> dict[str, Rule]:
             found[name] = registry.resolve({"rule": section})["rule"]
         except ConfigValidationError as error:
             raise ConfigError(f"{where}: [rules.{name}] has an argument its function refuses.{error}") from error
+        if not callable(found[name]):
+            raise ConfigError(
+                f"{where}: [rules.{name}] names a function that makes no rule: {section['@misc']!r} returned"
+                f" {type(found[name]).__name__}; expected a function of the annotations and the context."
+            )
     return found
 
 
@@ -75,61 +82,37 @@ def curate(annotations: Sequence[Annotation], rules: Mapping[str, Rule], context
     rules (Mapping[str, Rule]): By name, in order.
     RETURNS (Curation): Every annotation is in `kept` (in the order given) or in `rejected`, once.
     RAISES (InputError): An id that occurs twice, or labels that differ between records.
-    RAISES (ConfigError): A rule that adds or loses an annotation, changes more of one than what was said of it, or
-        changes what a person checked.
+    RAISES (ConfigError): A rule that changes an annotation in place, or returns what `corrections_of` refuses.
     """
     _check(annotations)
+    labels_before = label_counts(annotations)
     remaining = list(annotations)
     corrected: list[Correction] = []
     rejected: list[Rejection] = []
     review: list[Doubt] = []
     books: list[RuleBook] = []
     for name, rule in rules.items():
+        scores = fingerprints(remaining)
         result = rule(list(remaining), context)
-        corrections = _corrections(name, remaining, result)
+        for annotation, was, now in zip(remaining, scores, fingerprints(remaining), strict=True):
+            if was != now:
+                raise ConfigError(
+                    f"The rule {name!r} changed the scores of record {annotation.id} in place. Return a corrected copy"
+                    " instead: dataclasses.replace(annotation, cats=…)."
+                )
+        corrections = corrections_of(name, remaining, result)
         corrected.extend(corrections)
         rejected.extend(Rejection(annotation, name, reason) for annotation, reason in result.dropped)
         review.extend(Doubt(annotation, name, reason) for annotation, reason in result.review)
-        books.append(
-            RuleBook(name, len(remaining), len(result.kept), len(corrections), len(result.dropped), dict(result.notes))
-        )
+        counts = len(remaining), len(result.kept), len(corrections), len(result.dropped), len(result.review)
+        books.append(RuleBook(name, *counts, dict(result.notes)))
         kept = {annotation.id: annotation for annotation in result.kept}
         remaining = [kept[annotation.id] for annotation in remaining if annotation.id in kept]
-    counts = label_counts(annotations), label_counts(remaining)
     left = {annotation.id for annotation in remaining}
     review = [doubt for doubt in review if doubt.annotation.id in left]
-    return Curation(remaining, corrected, rejected, review, Books(tuple(books), *counts))
-
-
-def _corrections(name: str, given: Sequence[Annotation], result: RuleResult) -> list[Correction]:
-    """RETURNS (List[Correction]): The copies among what a rule kept. RAISES (ConfigError): See `curate`."""
-    before = {annotation.id: annotation for annotation in given}
-    returned = sorted(annotation.id for annotation in [*result.kept, *(dropped for dropped, _ in result.dropped)])
-    if returned != sorted(before):
-        raise ConfigError(
-            f"The rule {name!r} was given {len(given)} annotations and returned {len(result.kept)} kept and"
-            f" {len(result.dropped)} dropped. A rule must return each annotation it is given, or a corrected copy of"
-            " it, once."
-        )
-    corrections = [
-        Correction(before[annotation.id], annotation, name)
-        for annotation in result.kept
-        if annotation != before[annotation.id]
-    ]
-    for correction in corrections:
-        if correction.before.gold:
-            raise ConfigError(f"The rule {name!r} changed record {correction.before.id}, which a person checked.")
-        if _unsaid(correction.before) != _unsaid(correction.after):
-            raise ConfigError(
-                f"The rule {name!r} returned record {correction.before.id} with more changed than its classes or"
-                " entities, the tokens that are unknown, and the confidence."
-            )
-    return corrections
-
-
-def _unsaid(annotation: Annotation) -> Annotation:
-    """RETURNS (Annotation): The record without what a rule may correct."""
-    return replace(annotation, cats=None, ents=None, missing=(), confidence=None, confidence_kind=None)
+    asked = Counter(doubt.rule for doubt in review)
+    books = [replace(book, review=asked[book.rule]) for book in books]
+    return Curation(remaining, corrected, rejected, review, Books(tuple(books), labels_before, label_counts(remaining)))
 
 
 def _check(annotations: Sequence[Annotation]) -> None:

@@ -49,15 +49,17 @@ def make_label_errors(action: Literal["soften", "review", "drop"] = "soften", mi
 
     def rule(annotations: list[Annotation], context: Context) -> RuleResult:
         given = [annotation for annotation in annotations if annotation.cats and annotation.exclusive]
+        others = sum(annotation.status == "ok" for annotation in annotations) - len(given)
         if len(set(clusters_of(given))) < folds:
-            return RuleResult(list(annotations), [], {"too few texts to judge": len(given)} if given else {})
+            counts = {"too few texts to judge": len(given), "not judged": others}
+            return RuleResult(list(annotations), [], {name: number for name, number in counts.items() if number})
         opinions = _Opinions.of(given, folds)
         doubtful = {
             annotation.id: index
             for index, annotation in enumerate(given)
             if opinions.doubtful[index] and not annotation.gold
         }
-        counts = {"doubtful": len(doubtful), "not judged": opinions.unjudged}
+        counts = {"doubtful": len(doubtful), "not judged": opinions.unjudged + others}
         notes = {name: number for name, number in counts.items() if number}
         if action == "soften":
             kept = [

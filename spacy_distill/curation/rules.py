@@ -13,6 +13,9 @@ from ..texts import suggestion
 from ..types import Annotation, Span
 from .types import IN_GOLD, NEAR_GOLD, Context, Rule, RuleResult
 
+LEAKAGE = "spacy_distill.leakage.v1"
+"""The rule that keeps gold out of the training data."""
+
 Verdict = Callable[[Annotation], Optional[str]]
 
 

@@ -5,9 +5,10 @@ affixes, shapes and neighbours learns the teacher's labels from four fifths of t
 Where it is surer of something else than it usually is of what is labelled so, the teacher contradicts itself.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import spacy
@@ -24,21 +25,32 @@ _MOST_SPANS = 8
 
 _BUCKETS = 2**18
 
+_MOST_REASONS = 4
 
-def make_span_errors(folds: int = 5, min_probability: float = 0.6) -> Rule:
-    """Correct the label of entities, and mark tokens as unknown, where the teacher contradicts itself.
+Finding = tuple[str, str]
+"""What is doubtful in a text: the note that counts its correction, and the reason for a person to read."""
 
-    An entity gets another label if that label is more probable. An entity that is probably none, and tokens outside
-    entities that probably are one, become *missing*: training neither learns nor unlearns them. What people checked
-    stays as it is, and so does text classification. A text whose entities change loses its confidence, so a filter by
-    confidence goes before this rule.
+
+def make_span_errors(
+    folds: int = 5, min_probability: float = 0.6, action: Literal["correct", "review", "drop"] = "correct"
+) -> Rule:
+    """Find the entities where the teacher contradicts what it says of like words.
+
+    What people checked stays as it is, and so does text classification. A text whose entities are corrected loses its
+    confidence, so a filter by confidence goes before this rule.
 
     folds (int): The parts the texts are divided into, at least 2: each is judged by a model of the others.
-    min_probability (float): From 0 to 1: no label is changed to one less probable than this.
-    RETURNS (Rule): Drops nothing. Notes count the entities and the stretches of tokens that were changed.
+    min_probability (float): From 0 to 1: a label is held to be wrong only if another one is at least so probable.
+    action (str): What becomes of doubtful texts. "correct": an entity gets the label that is more probable; an entity
+        that is probably none, and tokens outside entities that probably are one, become *missing*: training neither
+        learns nor unlearns them. "review": they are kept as they are, and written to review.jsonl for people to look
+        at. "drop".
+    RETURNS (Rule): Notes count the entities and tokens that were corrected, or else the doubtful texts.
     RAISES (ConfigError): A setting out of its range.
     """
     check_folds("span_errors", folds)
+    if action not in ("correct", "review", "drop"):
+        raise ConfigError(f'span_errors: action is {action!r}; expected "correct", "review" or "drop".')
     if not isinstance(min_probability, (int, float)) or not 0.0 <= min_probability <= 1.0:
         raise ConfigError(
             f"span_errors: min_probability is {min_probability!r}; expected a number from 0 to 1, such as 0.6."
@@ -52,13 +64,21 @@ def make_span_errors(folds: int = 5, min_probability: float = 0.6) -> Rule:
             return RuleResult(list(annotations), [], {"too few texts to judge": len(annotations)})
         probabilities = _judge(texts, folds)
         thresholds = _Thresholds.of(texts, probabilities, min_probability)
-        kept = []
-        notes = {"entities relabelled": 0, "entities made unknown": 0, "other tokens made unknown": 0}
-        for index, annotation in enumerate(annotations):
-            if not annotation.gold:
-                annotation = thresholds.correct(annotation, texts, index, probabilities[texts.rows(index)], notes)
-            kept.append(annotation)
-        return RuleResult(kept, [], {name: count for name, count in notes.items() if count})
+        judged = [
+            (item, [])
+            if item.gold or item.ents is None
+            else thresholds.judge(item, texts, index, probabilities[texts.rows(index)])
+            for index, item in enumerate(annotations)
+        ]
+        if action == "correct":
+            counts = Counter(name for _, findings in judged for name, _ in findings)
+            return RuleResult([corrected for corrected, _ in judged], [], dict(sorted(counts.items())))
+        pairs = list(zip(annotations, (findings for _, findings in judged), strict=True))
+        reasons = [(item, _in_words(findings)) for item, findings in pairs if findings]
+        notes = {"doubtful": len(reasons)} if reasons else {}
+        if action == "review":
+            return RuleResult(list(annotations), [], notes, reasons)
+        return RuleResult([item for item, findings in pairs if not findings], reasons, notes)
 
     return rule
 
@@ -91,7 +111,8 @@ class _Tokens:
         labels = annotations[0].labels
         tags, known = [], []
         for doc, annotation in zip(docs, annotations, strict=True):
-            found, said = np.zeros(len(doc), dtype=np.int64), np.ones(len(doc), dtype=np.bool_)
+            found = np.zeros(len(doc), dtype=np.int64)
+            said = np.full(len(doc), annotation.ents is not None)
             for span in annotation.missing:
                 said[_tokens_of(doc, span)] = False
             for span in annotation.ents or ():
@@ -174,39 +195,53 @@ class _Thresholds:
         none = float(probabilities[outside, 0].mean()) if outside.any() else 1.0
         return cls(np.maximum(means, least), none, float(1.0 - probabilities[inside, 0].mean()))
 
-    def correct(
-        self, annotation: Annotation, texts: _Tokens, index: int, probabilities: Floats, notes: dict[str, int]
-    ) -> Annotation:
-        """RETURNS (Annotation): The same one if nothing is to be changed, else a corrected copy.
+    def judge(
+        self, annotation: Annotation, texts: _Tokens, index: int, probabilities: Floats
+    ) -> tuple[Annotation, list[Finding]]:
+        """Find what is doubtful in a text.
 
         probabilities (NDArray[float]): Of the text's tokens, `(T, 1 + L)`.
+        RETURNS (Tuple[Annotation, List[Finding]]): A corrected copy, or the same one if nothing is doubtful; and each
+            thing that is.
         """
         doc = texts.docs[index]
         ents: list[Span] = []
         missing: list[Span] = []
+        found: list[Finding] = []
+
+        def doubt(note: str, start: int, end: int, said: str, held: str) -> None:
+            quote = " ".join(annotation.text[start:end].split())
+            found.append((note, f"the teacher says {said} of {quote!r}, a model of its other texts {held}"))
+
         for span in annotation.ents or ():
             mean = probabilities[_tokens_of(doc, span)].mean(axis=0, keepdims=True)
             if mean[0, 0] >= self.none:
                 missing.append(span)
-                notes["entities made unknown"] += 1
+                doubt("entities made unknown", span.start, span.end, span.label, "none")
                 continue
             among = _among_labels(mean)[0]
             best = int(among.argmax())
             if texts.labels[best] != span.label and among[best] >= self.labels[best]:
+                doubt("entities relabelled", span.start, span.end, span.label, texts.labels[best])
                 span = replace(span, label=texts.labels[best], score=None)
-                notes["entities relabelled"] += 1
             ents.append(span)
         outside = (texts.tags == 0)[texts.rows(index)] & texts.known[texts.rows(index)]
         for token in doc:
             if outside[token.i] and not token.is_space and 1.0 - probabilities[token.i, 0] >= self.entity:
                 missing.append(Span(token.idx, token.idx + len(token), ""))
-                notes["other tokens made unknown"] += 1
-        if tuple(ents) == annotation.ents and not missing:
-            return annotation
+                doubt("other tokens made unknown", token.idx, token.idx + len(token), "none", "an entity")
+        if not found:
+            return annotation, found
         corrected = replace(annotation, ents=tuple(ents), missing=(*annotation.missing, *missing))
         # The teacher was so sure of what it said, not of what it is held to have meant.
         changed = tuple(ents) != annotation.ents
-        return replace(corrected, confidence=None, confidence_kind=None) if changed else corrected
+        return replace(corrected, confidence=None, confidence_kind=None) if changed else corrected, found
+
+
+def _in_words(findings: Sequence[Finding]) -> str:
+    """RETURNS (str): The reasons, of many the first."""
+    said = [reason for _, reason in findings]
+    return "; ".join(said[:_MOST_REASONS]) + ("; …" if len(said) > _MOST_REASONS else "")
 
 
 def _among_labels(probabilities: Floats) -> Floats:

@@ -85,6 +85,7 @@ class RuleBook:
     kept (int): Annotations after it.
     corrected (int): How many of them it put a corrected copy in the place of.
     dropped (int): Annotations it rejected.
+    review (int): Annotations that it wants people to look at, and that no later rule dropped.
     notes (Mapping[str, int]): See `RuleResult.notes`.
     """
 
@@ -93,6 +94,7 @@ class RuleBook:
     kept: int
     corrected: int
     dropped: int
+    review: int
     notes: Mapping[str, int]
 
 
@@ -154,6 +156,13 @@ class Curation:
     rejected: list[Rejection]
     review: list[Doubt]
     books: Books
+
+
+def labels_of(annotation: Annotation) -> set[str | None]:
+    """RETURNS (Set[Optional[str]]): The classes that hold, or the labels of the entities; None alone if there are
+    none."""
+    labels: set[str | None] = {*annotation.positive(), *(span.label for span in annotation.ents or ())}
+    return labels or {None}
 
 
 def label_counts(annotations: Iterable[Annotation]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from spacy.language import Language
 from ..corpus.manifest import Manifest
 from ..errors import InputError
 from ..files import shown_path
-from ..texts import normal_form
+from ..texts import told_apart, twin_of
 from ..types import Annotation
 from .pipelines import BATCH_SIZE, REPEATS, Component, predict, sha256_of, size_mb, words, words_per_s
 
@@ -126,11 +126,11 @@ def check_label_names(gold: Sequence[Annotation], labels: Sequence[str], whose: 
 
     RAISES (InputError): A gold label is not the system's but for case, space or Unicode form, or none is shared.
     """
-    known = {normal_form(label): label for label in labels}
     for label in gold[0].labels:
-        twin = known.get(normal_form(label), label)
-        if twin != label and label not in labels:
-            raise InputError(f"Gold has the label {label!r}, the {whose} {twin!r}. Spell them the same way.")
+        twin = None if label in labels else twin_of(label, labels)
+        if twin is not None:
+            said, meant = told_apart(label, twin)
+            raise InputError(f"Gold has the label {said}, the {whose} {meant}. Spell them the same way.")
     if gold[0].labels and not set(labels) & set(gold[0].labels):
         raise InputError(
             f"Gold's labels ({', '.join(map(repr, gold[0].labels))}) and the {whose}'s"

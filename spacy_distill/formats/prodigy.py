@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_jsonl
-from ..texts import read_records
+from ..records import read_records
 from ..types import Annotation
 from .carry import KEY, pack
 from .json_files import expect, names_of, optional_text, span_of, text_of

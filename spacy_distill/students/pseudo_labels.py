@@ -109,7 +109,7 @@ def pseudo_label(
             progress(1)
     counts = label_counts(records)
     labels = {label: count + counts[label] for label, count in manifest.train.labels.items()}
-    part = Part(len(train) + len(added), labels)
+    part = Part(manifest.train.docs + len(added), labels)
     sources = {**manifest.sources, "pseudo_labelled": len(added)}
     manifest = replace(manifest, train=part, sources=sources, soft=True)
     corpus = Corpus([*train, *added], dev, srsly.read_json(corpus_dir / LABELS), manifest)

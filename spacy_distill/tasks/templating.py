@@ -11,7 +11,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ..errors import ConfigError
-from ..texts import read_records
+from ..records import read_records
 
 FOLDER = Path(__file__).parent / "templates"
 

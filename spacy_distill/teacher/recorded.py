@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import InputError
-from ..texts import read_records
+from ..records import read_records
 from ..types import ConfidenceKind
 from .base import Request, TeacherModel
 from .types import Reply, ReplyMeta

@@ -49,7 +49,14 @@ def test_any_name_comes_through_unchanged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "twin"), [("Café", "café"), ("Café", "Cafe\u0301"), ("two  words", "two words"), ("Café", " Café")]
+    ("label", "twin"),
+    [
+        ("Café", "café"),
+        ("Café", "Cafe\u0301"),
+        ("two  words", "two words"),
+        ("Café", " Café"),
+        ("Billing, refunds", "Billing,refunds"),
+    ],
 )
 @pytest.mark.parametrize("form", [lambda label: label, lambda label: [label], lambda label: [[0, 4, label]]])
 def test_gold_spelt_otherwise_is_refused_by_its_line(folder: Path, label: str, twin: str, form) -> None:
@@ -58,8 +65,9 @@ def test_gold_spelt_otherwise_is_refused_by_its_line(folder: Path, label: str, t
     gold = write(folder / "gold.jsonl", *rows)
     with pytest.raises(InputError, match=r"gold\.jsonl:2.*Spell them the same way") as found:
         curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[gold])
-    assert repr(twin) in str(found.value)
-    assert repr(label) in str(found.value)
+    shown = ascii if twin == "Cafe\u0301" else repr
+    assert shown(twin) in str(found.value)
+    assert shown(label) in str(found.value)
     assert not Path("curated").exists()
 
 

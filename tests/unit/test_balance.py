@@ -61,6 +61,34 @@ def test_texts_without_a_label_count_as_one() -> None:
     assert result.notes == {"no label": 7}
 
 
+def test_a_label_may_have_a_cap_of_its_own() -> None:
+    given = [one(f"o{n}", "often") for n in range(9)] + [one(f"r{n}", "rarely") for n in range(9)]
+    result = make_balance(6, per_label={"often": 2})(given, Context())
+    assert Counter(item.label for item in result.kept) == {"often": 2, "rarely": 6}
+    assert result.notes == {"often": 7, "rarely": 3}
+    assert {reason for _, reason in result.dropped} == {
+        "often: there are more than 2", "rarely: there are more than 6"
+    }  # fmt: skip
+
+
+def test_several_labels_with_a_cap_each() -> None:
+    given = [one(f"b{n}", "often", "rarely") for n in range(6)] + [one(f"o{n}", "often") for n in range(3)]
+    result = make_balance(9, per_label={"often": 1, "rarely": 2})(given, Context())
+    counts = Counter(label for item in result.kept for label in item.positive())
+    assert counts == {"often": 2, "rarely": 2}
+    assert "often: there are more than 1, rarely: there are more than 2" in {reason for _, reason in result.dropped}
+
+
+def test_a_cap_for_a_label_that_is_not_there_names_the_one_meant() -> None:
+    with pytest.raises(ConfigError, match=r"balance: per_label has 'Often'\. Did you mean 'often'"):
+        make_balance(9, per_label={"Often": 1})([one("o", "often")], Context())
+
+
+def test_a_cap_of_a_label_that_is_no_number_of_texts() -> None:
+    with pytest.raises(ConfigError, match="per_label often is 0"):
+        make_balance(9, per_label={"often": 0})
+
+
 @pytest.mark.parametrize("cap", [0, 2.5, True, "many"])
 def test_a_cap_that_is_no_number_of_texts(cap: int) -> None:
     with pytest.raises(ConfigError, match="cap is"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,6 +226,69 @@ def test_annotations_that_must_not_be_trained_on(change, error: type[Exception],
     records[5] = replace(records[5], **change)
     with pytest.raises(error, match=message):
         build(docs, records)
+
+
+def rare(count: int = 40) -> list[Annotation]:
+    """A fifth of the texts are birds, all others tools."""
+    names = ["bird" if index % 5 == 0 else "tool" for index in range(count)]
+    return [
+        replace(item, cats={label: float(label == name) for label in LABELS})
+        for item, name in zip(textcat(count), names, strict=True)
+    ]
+
+
+def test_oversampling_repeats_rare_texts_in_train_alone() -> None:
+    records = rare()
+    plain = build(docs_of(records), records, dev_share=0.25)
+    assert plain.manifest.repeated == {}
+    made = build(docs_of(records), records, dev_share=0.25, oversample=17)
+    assert made.manifest.repeated == {"bird": 11}
+    assert (made.manifest.oversample, made.manifest.train, made.manifest.dev) == (
+        17, plain.manifest.train, plain.manifest.dev
+    )  # fmt: skip
+    texts = [doc.text for doc in made.train]
+    assert texts[: len(plain.train)] == [doc.text for doc in plain.train]
+    assert [doc.text for doc in made.dev] == [doc.text for doc in plain.dev]
+    assert sum(doc.cats["bird"] for doc in made.train) == 17
+    birds = Counter(doc.text for doc in made.train if doc.cats["bird"])
+    assert sorted(birds.values()) == [2, 3, 3, 3, 3, 3]
+
+
+def test_oversampling_is_the_same_each_time_and_in_any_order(tmp_path: Path) -> None:
+    records = rare()
+    for name, given in (("one", records), ("two", records), ("other", records[::-1])):
+        build(docs_of(given), given, dev_share=0.25, oversample=10).write(tmp_path / name)
+    for name in ("train.spacy", "manifest.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+    def texts(name: str) -> list[str]:
+        return sorted(doc.text for doc in read_docs(tmp_path / name / "train.spacy", nlp.vocab))
+
+    assert texts("one") == texts("other")
+
+
+def test_oversampling_counts_what_a_copy_has_of_other_labels() -> None:
+    """The copies of the rarest label bring enough of the other one that the texts have."""
+    both, one = {"fruit": 1.0, "tool": 1.0, "bird": 0.0}, {"fruit": 0.0, "tool": 1.0, "bird": 0.0}
+    records = [replace(item, exclusive=False, cats=both if i < 8 else one) for i, item in enumerate(textcat(16))]
+    gold = [replace(records[0], id="g", text="something else", gold=True)]
+    made = build(docs_of(records), records, gold_dev=gold, nlp=nlp, oversample=20)
+    assert made.manifest.repeated == {"fruit": 12}
+    assert sum(doc.cats["tool"] for doc in made.train) == 28
+
+
+def test_oversampling_of_entities_counts_texts() -> None:
+    twice = [replace(item, ents=(Span(0, 3, "PERSON"), Span(4, 7, "PERSON")), missing=()) for item in ner()[:4]]
+    records = [*twice, *ner()[4:]]
+    gold = [replace(records[0], id="g", text="Abe ate figs", gold=True)]
+    made = build(docs_of(records), records, gold_dev=gold, nlp=nlp, oversample=9)
+    assert made.manifest.repeated == {"PERSON": 5}
+
+
+@pytest.mark.parametrize("oversample", [-1, 2.5, True])
+def test_oversampling_to_no_number_of_texts(oversample: int) -> None:
+    with pytest.raises(ConfigError, match="oversample is"):
+        build(docs_of(textcat()), textcat(), oversample=oversample)
 
 
 def test_settings_that_cannot_work() -> None:

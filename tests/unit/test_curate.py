@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -16,7 +17,7 @@ from spacy_distill.curation.types import Context, RuleResult
 from spacy_distill.curation.write import write_curation
 from spacy_distill.docs import annotate_doc, make_doc, note, read_docs
 from spacy_distill.errors import ConfigError, InputError
-from spacy_distill.types import Annotation, Text
+from spacy_distill.types import Annotation, Span, Text
 
 LABELS = ("fruit", "tool", "bird")
 DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "curation.cfg"
@@ -64,6 +65,17 @@ def test_the_list_says_which_rules_run_and_in_which_order(tmp_path: Path) -> Non
     assert listed in text
     config = write(tmp_path, text.replace(listed, '["min_confidence", "status"]'))
     assert list(load_rules(config)) == ["min_confidence", "status"]
+
+
+def test_the_default_config_takes_a_cap_for_each_label(tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf8").replace('"span_errors"]', '"span_errors", "balance"]')
+    section = "[rules.balance.per_label]\n"
+    assert section in text
+    rules = load_rules(write(tmp_path, text.replace(section, section + "fruit = 2\n")))
+    given = [item for item in random_annotations(1) if item.status == "ok"]
+    books = curate(given, {"balance": rules["balance"]}, Context()).books
+    assert books.labels_before["fruit"] > 2
+    assert books.labels_after == {**books.labels_before, "fruit": 2}
 
 
 SECTION = '[curation]\nrules = ["a"]\n[rules]\n[rules.a]\n@misc = '
@@ -119,6 +131,69 @@ def test_a_rule_that_changes_what_a_person_checked_is_refused() -> None:
     other = replace(checked, cats={"fruit": 0.0, "tool": 1.0, "bird": 0.0})
     with pytest.raises(ConfigError, match="'bold' changed record r, which a person checked"):
         curate([checked], {"bold": lambda given, _: RuleResult([other], [])}, Context())
+
+
+CLASSES = Annotation("r", "a pear", "textcat", LABELS, "ok", cats={"fruit": 0.75, "tool": 0.25, "bird": 0.0})
+ENTITIES = Annotation("r", "a pear", "ner", LABELS, "ok", ents=(Span(2, 6, "fruit"),))
+
+
+@pytest.mark.parametrize(
+    ("record", "change", "message"),
+    [
+        (CLASSES, {"cats": None}, "without classes"),
+        (CLASSES, {"cats": {"fruit": 0.5, "nonsense": 0.5}}, "'nonsense', which was not on offer"),
+        (CLASSES, {"cats": {"fruit": 5.0}}, "fruit a score of 5.0"),
+        (CLASSES, {"cats": {"fruit": float("nan")}}, "fruit a score of nan"),
+        (CLASSES, {"cats": {"fruit": "1"}}, "fruit a score of '1'"),
+        (CLASSES, {"cats": {}}, r"add up to 0\.000 instead of 1"),
+        (CLASSES, {"cats": {"fruit": 0.4}}, r"add up to 0\.400 instead of 1"),
+        (replace(CLASSES, status="abstain", cats=None), {"cats": {"fruit": 1.0}}, "with classes"),
+        (ENTITIES, {"ents": None}, "without entities"),
+        (ENTITIES, {"ents": (Span(2, 6, "Dish"),)}, "'Dish', which was not on offer"),
+        (ENTITIES, {"ents": (Span(2, 7, "fruit"),)}, "2-7 lies outside its text of 6"),
+        (ENTITIES, {"ents": (Span(2, 6, "fruit"), Span(0, 3, "tool"))}, "tool at 0-3 and fruit at 2-6 overlap"),
+        (ENTITIES, {"ents": (Span(2, 6, "fruit", 1.5),)}, "fruit a score of 1.5"),
+        (ENTITIES, {"missing": (Span(4, 4, ""),)}, "4-4 lies outside"),
+    ],
+)
+def test_a_correction_that_cannot_be_is_refused_by_rule_and_record(
+    record: Annotation, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^The rule 'odd' returned record r.*{message}"):
+        curate([record], {"odd": lambda given, _: RuleResult([replace(given[0], **change)], [])}, Context())
+
+
+def test_a_rule_that_changes_scores_in_place_is_refused() -> None:
+    def rule(given: list[Annotation], context: Context) -> RuleResult:
+        given[0].cats["fruit"] = 0.0  # type: ignore[index]
+        return RuleResult(given, [])
+
+    with pytest.raises(ConfigError, match=r"The rule 'sly' changed the scores of record r in place\."):
+        curate([replace(CLASSES, cats=dict(CLASSES.cats or {}))], {"sly": rule}, Context())
+
+
+def test_a_rule_that_returns_nothing_is_named() -> None:
+    with pytest.raises(ConfigError, match="The rule 'mute' returned NoneType"):
+        curate([CLASSES], {"mute": lambda given, _: None}, Context())  # type: ignore[dict-item, return-value]
+
+
+def test_a_factory_that_makes_no_rule_is_named(tmp_path: Path) -> None:
+    spacy.registry.misc("mine.three.v1", func=lambda: 3)
+    with pytest.raises(ConfigError, match=r"\[rules\.a\].*'mine\.three\.v1' returned int"):
+        load_rules(write(tmp_path, SECTION + '"mine.three.v1"\n'))
+
+
+def test_a_correction_takes_the_place_of_all_classes(tmp_path: Path) -> None:
+    """A class that the copy does not name has no score: the doc must not keep the one it had."""
+    doc = annotate_doc(make_doc(spacy.blank("en"), Text("r", CLASSES.text)), CLASSES)
+    doc.cats["of another pipeline"] = 1.0
+    rule = {"mine": lambda given, _: RuleResult([replace(given[0], cats={"tool": 1})], [])}
+    result = curate([CLASSES], rule, Context())
+    assert result.books.labels_before == {"fruit": 1, "tool": 0, "bird": 0}
+    assert result.books.labels_after == {"fruit": 0, "tool": 1, "bird": 0}
+    write_curation(tmp_path, [doc], [CLASSES], result, task="textcat", sources={})
+    (kept,) = read_docs(tmp_path / "kept.spacy", spacy.blank("en").vocab)
+    assert kept.cats == {"fruit": 0.0, "tool": 1.0, "bird": 0.0, "of another pipeline": 1.0}
 
 
 def test_ids_must_be_unique_and_labels_the_same() -> None:

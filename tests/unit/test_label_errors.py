@@ -137,7 +137,9 @@ def test_a_rare_class_is_not_swallowed_by_a_frequent_one() -> None:
 
 def test_classes_that_do_not_exclude_each_other_are_not_judged() -> None:
     given = [replace(item, exclusive=False) for item in [*consistent(), *wrong()]]
-    assert run(given, action="drop").kept == given
+    result = run(given, action="drop")
+    assert result.kept == given
+    assert result.books.rules[0].notes == {"not judged": len(given)}
 
 
 def test_too_few_texts_are_left_alone_and_counted() -> None:
@@ -152,7 +154,9 @@ def test_entities_and_failures_pass() -> None:
     given = [*consistent(), failed]
     assert run(given).kept == given
     entities = Annotation("entities", "a pear", "ner", LABELS, "ok", ents=())
-    assert run([entities]).kept == [entities]
+    result = run([entities, replace(entities, id="unread", status="error", ents=None)])
+    assert len(result.kept) == 2
+    assert result.books.rules[0].notes == {"not judged": 1}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ LINE = [
     "types",
     "files",
     "docs",
+    "records",
     "texts",
     "teacher",
     "tasks",

@@ -11,7 +11,7 @@ from spacy_distill.cli import app
 from spacy_distill.corpus.build import build
 from spacy_distill.corpus.manifest import Manifest
 from spacy_distill.docs import annotate_doc, confidence_of, make_doc, read_docs
-from spacy_distill.errors import ConfigError, StageError
+from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.students.pseudo_labels import pseudo_label
 from spacy_distill.types import Annotation, Text
 
@@ -98,5 +98,11 @@ def test_the_command(student, tmp_path):
     names = [str(tmp_path / name) for name in ("model", "new.jsonl", "corpus", "large")]
     result = CliRunner().invoke(app, ["pseudo-label", *names], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "of 2 texts 2 were added to train" in " ".join(result.output.split())
+    said = " ".join(result.output.split())
+    assert "of 2 texts 2 were added to train" in said
+    assert "No --gold was given: nothing keeps the texts you evaluate on" in said
     assert len(texts_of(tmp_path / "large", "train")) == len(texts_of(tmp_path / "corpus", "train")) + 2
+    (tmp_path / "gold.jsonl").write_text("")
+    again = ["pseudo-label", *names, "--gold", str(tmp_path / "gold.jsonl")]
+    with pytest.raises(InputError, match=r"gold\.jsonl has no texts"):
+        CliRunner().invoke(app, again, catch_exceptions=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import spacy
@@ -36,7 +37,7 @@ def kitchen(count: int = 120, seed: int = 0) -> list[Annotation]:
     return [say(index, chance.choice(FOODS), chance.choice(TOOLS), *LABELS) for index in range(count)]
 
 
-def run(given: list[Annotation], **settings: float) -> Curation:
+def run(given: list[Annotation], **settings: Any) -> Curation:
     return curate(given, {"span_errors": make_span_errors(**settings)}, Context())
 
 
@@ -70,17 +71,52 @@ def test_an_entity_where_there_never_is_one_becomes_unknown() -> None:
     assert Span(0, 6, "FOOD") in correction.after.missing
 
 
+def test_for_review_they_stay_as_they_are_with_the_reason() -> None:
+    relabelled, forgotten = say(200, "rice", "oven", "TOOL", "TOOL"), say(201, "rice", "oven", "FOOD", "")
+    given = [*kitchen(), relabelled, forgotten]
+    result = run(given, action="review")
+    assert result.kept == given
+    assert not result.corrected
+    assert not result.rejected
+    assert [(doubt.annotation, doubt.rule) for doubt in result.review] == [
+        (relabelled, "span_errors"),
+        (forgotten, "span_errors"),
+    ]
+    assert [doubt.reason for doubt in result.review] == [
+        "the teacher says TOOL of 'rice', a model of its other texts FOOD",
+        "the teacher says none of 'oven', a model of its other texts an entity",
+    ]
+    assert result.books.rules[0].notes == {"doubtful": 2}
+
+
+def test_dropped_texts_have_the_reason_and_the_rest_stays() -> None:
+    text = "Please put the rice into the oven now."
+    wrong = replace(say(200, "rice", "oven", *LABELS), ents=(Span(0, 6, "FOOD"), Span(15, 19, "FOOD")))
+    assert wrong.text == text
+    result = run([*kitchen(), wrong], action="drop")
+    assert result.kept == kitchen()
+    (rejection,) = result.rejected
+    assert rejection.annotation is wrong
+    assert rejection.reason.startswith("the teacher says FOOD of 'Please', a model of its other texts none")
+    assert result.books.rules[0].notes == {"doubtful": 1}
+
+
+@pytest.mark.parametrize("action", ["correct", "review", "drop"])
+def test_what_people_checked_stays_with_every_action(action: str) -> None:
+    wrong = replace(say(200, "rice", "oven", "TOOL", "TOOL"), gold=True)
+    given = [*kitchen(), wrong]
+    result = run(given, action=action)
+    assert result.kept == given
+    assert not result.corrected
+    assert not result.review
+
+
 def test_a_consistent_teacher_is_left_alone() -> None:
     given = kitchen()
     result = run(given)
     assert result.kept == given
     assert not result.corrected
     assert not result.rejected
-
-
-def test_what_people_checked_stays() -> None:
-    wrong = replace(say(200, "rice", "oven", "TOOL", "TOOL"), gold=True)
-    assert not run([*kitchen(), wrong]).corrected
 
 
 def test_one_long_text_does_not_outvote_the_rest() -> None:
@@ -103,6 +139,15 @@ def test_what_the_teacher_did_not_read_is_no_evidence() -> None:
         unread.append(replace(item, id=f"u{item.id}", group=f"u{item.group}", ents=ents, missing=(cut,)))
     result = run([*kitchen(20), *unread])
     assert not result.corrected
+    assert not result.books.rules[0].notes
+
+
+def test_a_text_without_an_answer_stays_without_one() -> None:
+    """The teacher declined: it did not say that there are no entities."""
+    given = kitchen()
+    declined = [replace(item, id=f"d{item.id}", status="abstain", ents=None) for item in kitchen(60, seed=2)]
+    result = run([*given, *declined])
+    assert result.kept == [*given, *declined]
     assert not result.books.rules[0].notes
 
 
@@ -142,10 +187,12 @@ def test_classes_pass_untouched() -> None:
     assert run(given).kept == given
 
 
-@pytest.mark.parametrize("settings", [{"folds": 1}, {"min_probability": 1.5}, {"min_probability": ".6"}])
-def test_settings_out_of_range(settings: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"folds": 1}, {"action": "mend"}, {"min_probability": 1.5}, {"min_probability": ".6"}]
+)
+def test_settings_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
-        make_span_errors(**settings)  # type: ignore[arg-type]
+        make_span_errors(**settings)
 
 
 def test_a_corrected_doc_keeps_the_reply_and_reads_back() -> None:

@@ -11,7 +11,8 @@ import spacy
 
 from spacy_distill.docs import doc_of, write_docs
 from spacy_distill.errors import ConfigError, InputError
-from spacy_distill.texts import check_labels, gold_annotations, read_records, read_texts
+from spacy_distill.records import read_records
+from spacy_distill.texts import check_gold_names, check_labels, gold_annotations, normal_form, read_texts, suggestion
 from spacy_distill.types import Annotation, Span, Text
 
 
@@ -112,6 +113,8 @@ def test_gold_entities_are_code_points() -> None:
         (["a", "b"], "textcat", "exactly one label, found 2"),
         ("A", "textcat", "unknown label 'A'. Did you mean 'a'?"),
         ("z", "textcat", "unknown label 'z'. Known: 'a', 'b'"),
+        ("a\u200b", "textcat", r"unknown label 'a\\u200b'. Did you mean 'a'"),
+        ("a, b", "textcat", r"unknown label 'a, b'. Write several labels as \[\"a\", \"b\"\]."),
         ([[0, 9, "a"]], "ner", "0-9 lies outside its text of 4 characters"),
         ([[2, 2, "a"]], "ner", "lies outside"),
         (["a"], "ner", r"expected \[start, end, label\]"),
@@ -123,11 +126,54 @@ def test_bad_gold_is_named(gold: object, task: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [[], [""], [" a"], [" "], ["a\nb"], ["a", "A"], ["a", "a"], ["é", "é"], ["a b", "a  b"]]
+    "labels",
+    [
+        [],
+        [""],
+        [" a"],
+        [" "],
+        ["a\nb"],
+        ["a", "A"],
+        ["a", "a"],
+        ["é", "é"],
+        ["a b", "a  b"],
+        ["a", "a\u200b"],
+        ["a,b", "a, b"],
+        ["\u200b"],
+    ],
 )
 def test_labels_that_would_be_lost_are_refused(labels: list[str]) -> None:
     with pytest.raises(ConfigError):
         check_labels(labels)
+
+
+def test_names_that_look_the_same_are_written_so_that_they_do_not() -> None:
+    with pytest.raises(ConfigError, match=r"'caf\\xe9' and 'cafe\\u0301' differ"):
+        check_labels(["café", "cafe\u0301"])
+    assert suggestion("cafe\u0301", ["café"]) == r" Did you mean 'caf\xe9', not 'cafe\u0301'?"
+    with pytest.raises(InputError, match=r"the label 'cafe\\u0301' is 'caf\\xe9' in the annotations"):
+        check_gold_names([Text("g", "x", gold="cafe\u0301")], ["café"])
+
+
+@pytest.mark.parametrize("twin", ["ham\u200b", "ham\u00ad", "\ufeffham", "HAM", " ham"])
+def test_gold_that_spells_a_label_otherwise_is_refused(twin: str) -> None:
+    with pytest.raises(InputError, match=r"is 'ham' in the annotations\. Spell them the same way"):
+        check_gold_names([Text("g", "x", gold=twin)], ["ham", "spam"])
+
+
+def test_space_around_a_comma_makes_no_other_label() -> None:
+    with pytest.raises(InputError, match="the label 'a, b' is 'a,b' in the annotations"):
+        check_gold_names([Text("g", "x", gold=[[0, 1, "a, b"]])], ["a,b"])
+
+
+def test_gold_labels_that_nobody_was_offered_are_counted() -> None:
+    golds = ["ham", "hamm", ["spam", "hamm"], '["spam", "x"]', [[0, 1, "y"]], {"label": "z"}, None, 3]
+    texts = [Text(str(number), "x", gold=gold) for number, gold in enumerate(golds)]
+    assert check_gold_names(texts, ["ham", "spam"]) == {"hamm": 2, "x": 1, "y": 1, "z": 1}
+
+
+def test_what_nobody_sees_makes_no_other_text() -> None:
+    assert normal_form("soft\u00adly \u200b now\ufeff") == normal_form("Softly now")
 
 
 def test_half_a_surrogate_pair_is_named_by_its_line(tmp_path: Path) -> None:
