@@ -44,7 +44,7 @@ from spacy_distill.evaluation.comparison import bootstrap, interval
 from spacy_distill.evaluation.pipelines import find_component, predict
 from spacy_distill.evaluation.scores import label_set, scores, tally
 from spacy_distill.files import write_json
-from spacy_distill.students.train import balance_override, read_student, train
+from spacy_distill.students.train import component_overrides, read_student, train
 from spacy_distill.types import Annotation, Text
 
 from . import ROOT, data_path, entities, print_json
@@ -74,12 +74,15 @@ class Arm:
     settings (Mapping[str, Mapping[str, Any]]): Arguments of rules, where they differ from the config's.
     soft (bool): The teacher's probabilities for targets, not its best label alone.
     balance (Optional[float]): Class weights; None: as the student's config has them.
+    weight (Optional[str]): What a text weighs where the teacher said how sure it is, see `soft_textcat`; None: as the
+        student's config has it.
     """
 
     rules: list[str] | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     soft: bool = True
     balance: float | None = None
+    weight: str | None = None
 
 
 RAW = Arm(HYGIENE, soft=False, balance=0.0)
@@ -96,6 +99,7 @@ PARTS = {
     "rules": Arm(soft=False, balance=0.0),
     "soft": Arm(HYGIENE, balance=0.0),
     "balanced": Arm(HYGIENE, soft=False),
+    "weighted": Arm(HYGIENE, soft=False, balance=0.0, weight="confidence"),
     "rules_soft": Arm(balance=0.0),
     "soft_balanced": Arm(HYGIENE),
 }
@@ -184,7 +188,9 @@ class Bench:
             rules["rules"][rule] = {**rules["rules"][rule], **arguments}
         overrides = dict(self.overrides)
         if arm.balance is not None:
-            overrides |= balance_override(self.student, arm.balance)
+            overrides |= component_overrides(self.student, balance=arm.balance)
+        if arm.weight is not None and any(record.confidence is not None for record in data.records):
+            overrides |= component_overrides(self.student, weight=arm.weight)
         key = digest(self.student.read_text(encoding="utf8"), overrides, rules, arm.soft, seed, data.records, data.gold)
         kept = self.results / f"{self.name}-{name}-{seed}.json"
         if kept.is_file():

@@ -53,16 +53,23 @@ def facts_of(doc: Doc, task: TaskName) -> dict[str, Any] | None:
     return found
 
 
+def confidence_of(doc: Doc) -> float | None:
+    """RETURNS (Optional[float]): How sure the teacher was of a doc's classes; None if nobody said, or a person checked
+    them. Docs to train on have it too."""
+    facts = facts_of(doc, "textcat") or {}
+    return None if facts.get("gold") else facts.get("confidence")
+
+
 def annotations_of(doc: Doc) -> list[Annotation]:
     """Read the records back from an annotated doc.
 
-    RETURNS (List[Annotation]): One for each task that ran; empty if none did.
+    RETURNS (List[Annotation]): One for each task that ran; empty if none did, or if the doc is one to train on.
     """
     distill = doc._.distill or {}
     found = []
     for task in get_args(TaskName):
         facts = distill.get(task)
-        if facts is None:
+        if facts is None or "status" not in facts:
             continue
         labels = tuple(facts["labels"])
         ok = facts["status"] == "ok"
@@ -204,21 +211,29 @@ def _char_span(doc: Doc, annotation: Annotation, span: Span, mode: str = "strict
 def write_docs(path: Path, docs: Iterable[Doc], *, facts: bool = True) -> int:
     """Write docs as a DocBin.
 
-    facts (bool): With their facts and what the teacher quoted. Training needs neither, and spaCy, which reads a corpus
-        anew in each epoch, takes several times as long to read docs that have them.
+    facts (bool): With their facts and what the teacher quoted. Training needs nothing of it but how sure the teacher
+        was of the classes (see `confidence_of`), and spaCy, which reads a corpus anew in each epoch, takes several
+        times as long to read docs that have it all.
     RETURNS (int): How many.
     """
-    docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=facts)
+    docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=True)
     for doc in docs:
-        if not facts and SPANS_KEY in doc.spans:
-            doc = doc.copy()
-            del doc.spans[SPANS_KEY]
-        docbin.add(doc)
+        docbin.add(doc if facts else _bare(doc))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(path.suffix + ".part")
     docbin.to_disk(temporary)
     temporary.replace(path)
     return len(docbin)
+
+
+def _bare(doc: Doc) -> Doc:
+    """RETURNS (Doc): A copy to train on."""
+    copy, confidence = doc.copy(), confidence_of(doc)
+    copy.spans.pop(SPANS_KEY, None)
+    copy.user_data = {}
+    if confidence is not None:
+        note(copy, "textcat", {"confidence": confidence})
+    return copy
 
 
 def check_gold_kept(path: Path, annotations: Iterable[Annotation] = ()) -> None:
@@ -231,14 +246,14 @@ def check_gold_kept(path: Path, annotations: Iterable[Annotation] = ()) -> None:
         return
     remedy = "Name another output, or move that file away first."
     try:
-        docs = list(read_docs(path, Vocab()))
+        held = [annotations_of(doc) for doc in read_docs(path, Vocab())]
     except InputError:
-        docs = None
-    if docs is None or any(doc._.distill is None for doc in docs):
+        held = [[]]
+    if not all(held):
         raise InputError(f"{path} exists, and neither `annotate` nor `import` wrote it. {remedy}")
     given = {(annotation.task, annotation.id) for annotation in annotations if annotation.gold}
-    held = (annotation for doc in docs for annotation in annotations_of(doc) if annotation.gold)
-    lost = list(dict.fromkeys(each.id for each in held if (each.task, each.id) not in given))
+    gold = (annotation for found in held for annotation in found if annotation.gold)
+    lost = list(dict.fromkeys(each.id for each in gold if (each.task, each.id) not in given))
     if lost:
         shown = ", ".join(lost[:SHOWN_IDS]) + (", …" if len(lost) > SHOWN_IDS else "")
         texts = f"{len(lost)} text{'s' if len(lost) > 1 else ''} ({shown})"

@@ -58,10 +58,10 @@ def curate(
     or near-duplicates of them.
 
     **--sweep** trains a quick student for each of several settings (no filter; confidence thresholds, overall and
-    within classes; errors corrected or dropped; soft targets; balanced classes), on the same texts, and compares them
-    on the same dev texts with an interval against no filter. Writes `sweep.json`, and prints what to write into the
-    config where a setting is significantly better. Without **--gold-dev** the comparison is with the teacher's labels.
-    Classes take seconds a setting, entities minutes.
+    within classes; errors corrected or dropped; texts weighted by confidence; soft targets; balanced classes; each
+    other rule left out), on the same texts, and compares them on the same dev texts with an interval against no filter.
+    Writes `sweep.json`, and prints what to write into the config where a setting is significantly better. Without
+    **--gold-dev** the comparison is with the teacher's labels. Classes take seconds a setting, entities minutes.
 
     Example: `spacy-distill curate annotations/pool.spacy curated --gold assets/gold.jsonl --explain`
 
@@ -81,6 +81,7 @@ def curate(
     from ..errors import ConfigError, StageError
     from ..evaluation.curation_sweep import sweep as run_sweep
     from ..files import describe_file, write_json
+    from ..students.tiers import check_student
     from ..texts import check_gold_names, gold_annotations, read_texts
 
     if code is not None:
@@ -102,6 +103,14 @@ def curate(
     held_out = read_gold(gold, **fields)
     docs, found = read_annotated(annotations, Vocab(), task)
     unheard = check_gold_names(held_out, found[0].labels)
+    first, people = found[0], None
+    quick = "ner" if first.task == "ner" else "textcat_tiny" if first.exclusive else "textcat_multilabel"
+    student = student or config.parent / f"{quick}.cfg"
+    if sweep:
+        check_student(student, first.task, first.exclusive)
+    if gold_dev is not None:
+        texts = read_texts(gold_dev, **fields)
+        people = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
     result = run(found, rules, Context.of(held_out))
     sources = {
         "annotations": describe_file(annotations),
@@ -132,13 +141,6 @@ def curate(
         named = ", ".join(f"{label} ({result.books.labels_after[label]})" for label in rare)
         console.print(f"Fewer than {FEW_EXAMPLES} examples, so hardly learnable: {named}", style="yellow")
     if sweep:
-        first = found[0]
-        quick = "ner" if first.task == "ner" else "textcat_tiny" if first.exclusive else "textcat_multilabel"
-        student = student or config.parent / f"{quick}.cfg"
-        people = None
-        if gold_dev is not None:
-            texts = read_texts(gold_dev, **fields)
-            people = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
         with tempfile.TemporaryDirectory() as folder:
             compared = run_sweep(
                 docs,
@@ -211,7 +213,9 @@ def _print_sweep(found: Sweep) -> None:
     console.print(f"Significantly better than no filter: {best.name}. In the curation config:")
     console.print(best.config)
     target = "`spacy-distill corpus`" if best.soft else "`spacy-distill corpus --hard`"
-    console.print(f"Make the corpus with {target}; in the student's component: balance = {best.balance}")
+    weight = "null" if best.weight is None else f'"{best.weight}"'
+    settings = f"balance = {best.balance}, weight = {weight}"
+    console.print(f"Make the corpus with {target}; in the student's component: {settings}")
 
 
 def _interval(found: Interval | None, sign: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from thinc.api import Config
 
+from ..curation.types import RuleBook
 from ..texts import is_config_key
 from ..types import Annotation
 
@@ -16,7 +17,9 @@ MIN_CONFIDENCE = "spacy_distill.min_confidence.v1"
 SPAN_ERRORS = "spacy_distill.span_errors.v1"
 LABEL_ERRORS = "spacy_distill.label_errors.v1"
 ON_TRIAL = (MIN_CONFIDENCE, SPAN_ERRORS, LABEL_ERRORS)
-"""Rules that settings add; all others of the config are part of every setting."""
+"""Rules that settings add; all others of the config are part of every setting but the one "without" it."""
+NEEDED = ("spacy_distill.status.v1", "spacy_distill.leakage.v1")
+"""Rules that no setting does without."""
 
 THRESHOLDS = (0.5, 0.8, 0.9)
 
@@ -27,14 +30,18 @@ class Setting:
 
     name (str): For tables.
     rules (Mapping[str, Mapping[str, Any]]): What it adds to the rules that all share: a rule's name to its section.
+    without (str): Which of those it leaves out, else "".
     soft (bool): Targets are the teacher's probabilities, as `corpus` makes them, not its best label (`--hard`).
     balance (float): Class weights: `balance` of the student's component.
+    weight (Optional[str]): The texts' weights: `weight` of the student's component.
     """
 
     name: str
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    without: str = ""
     soft: bool = False
     balance: float = 0.0
+    weight: str | None = None
 
     def sections(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): A curation config with the rules that this setting adds, and no others."""
@@ -47,27 +54,34 @@ class Setting:
         """RETURNS (str): What to write into the curation config: the list of rules, and the sections of those that
         this setting adds."""
         sections = self.sections()
-        sections["curation"]["rules"] = [*shared["curation"]["rules"], *self.rules]
+        sections["curation"]["rules"] = [*shared_rules(shared, self.without)["curation"]["rules"], *self.rules]
         if not self.rules:
             del sections["rules"]
         return str(Config(sections).to_str())
 
 
-def shared_rules(config: Mapping[str, Any]) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): The curation config without the rules on trial in its list."""
+def shared_rules(config: Mapping[str, Any], without: str = "") -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The curation config without the rules on trial in its list, and without that one."""
     sections = config.get("rules", {})
     names = [name for name in config["curation"]["rules"] if sections.get(name, {}).get("@misc") not in ON_TRIAL]
-    return {**config, "curation": {**config["curation"], "rules": names}}
+    return {**config, "curation": {**config["curation"], "rules": [name for name in names if name != without]}}
 
 
-def settings_for(annotations: Sequence[Annotation], config: Mapping[str, Any]) -> list[Setting]:
+def settings_for(
+    annotations: Sequence[Annotation], config: Mapping[str, Any], books: Sequence[RuleBook] = ()
+) -> list[Setting]:
     """List what is worth trying on these annotations.
 
     annotations (Sequence[Annotation]): Of the train part.
     config (Mapping[str, Any]): The curation config: where it has a section for a rule on trial, that one is tried.
+    books (Sequence[RuleBook]): What the rules did that all settings share: those that dropped or corrected something
+        are tried without.
     RETURNS (List[Setting]): "no filter" first: hard labels, every text weighs the same.
     """
     made = [Setting("no filter")]
+    for book in books:
+        if (book.dropped or book.corrected) and config["rules"][book.rule]["@misc"] not in NEEDED:
+            made.append(Setting(f"without {book.rule}", without=book.rule))
     if annotations[0].task == "ner":
         for threshold in THRESHOLDS if _has_scores(annotations) else ():
             drop = {"@misc": MIN_CONFIDENCE, "threshold": threshold, "unsure_entities": "drop"}
@@ -87,6 +101,8 @@ def settings_for(annotations: Sequence[Annotation], config: Mapping[str, Any]) -
     dropped, softened = (
         {name: {**section, "action": action} for name, section in errors.items()} for action in ("drop", "soften")
     )
+    if len({1.0 if each.confidence is None or each.gold else each.confidence for each in annotations}) > 1:
+        made.append(Setting("texts weighted by confidence", weight="confidence"))
     return [
         *made,
         Setting("label errors dropped", dropped),

@@ -1,11 +1,14 @@
 """Which curation helps this student on these texts? A quick student for each of several settings, compared on dev.
 
-All share the config's rules but those on trial, one division into train and dev, and one student. Dev is never
-filtered. It also chooses each student's best step, so that all scores are a little too good, and alike.
+All share the config's rules but those on trial (and but the one that a setting goes without), one division into train
+and dev, and one student. Dev is never filtered. It also chooses each student's best step, so that all scores are a
+little too good, and alike. Where a student would learn the same as an earlier one it is not trained: that would take
+time, and make every interval wider, for nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +23,11 @@ from ..curation.curate import curate, make_rules
 from ..curation.types import Context
 from ..docs import correct_doc
 from ..errors import StageError
-from ..students.train import balance_override, read_student, train
+from ..students.tiers import check_student
+from ..students.train import component_overrides, read_student, train
 from ..types import Annotation, Text
 from .comparison import LEVEL, Interval, bootstrap, interval
-from .curation_settings import Setting, settings_for, shared_rules
+from .curation_settings import settings_for, shared_rules
 from .pipelines import find_component, predict
 from .scores import label_set, scores, tally
 
@@ -36,9 +40,9 @@ class Outcome:
 
     name (str): See `Setting`.
     config (str): What to write into the curation config for it.
-    soft (bool), balance (float): See `Setting`.
+    soft (bool), balance (float), weight (Optional[str]): See `Setting`.
     kept (int): Texts of train that the student learned from.
-    note (str): Why no student was trained, else "".
+    note (str): Why no student was trained, else "": nothing is left, or it is the same as an earlier setting's.
     score, macro_f1 (Optional[Interval]): On dev, 0 to 1. None where no student was trained.
     difference (Optional[Interval]): Its score less that of the first setting. With 95 % confidence all differences of
         the sweep lie in their intervals (Bonferroni): the more settings are tried, the wider these are.
@@ -48,6 +52,7 @@ class Outcome:
     config: str
     soft: bool
     balance: float
+    weight: str | None
     kept: int
     note: str
     score: Interval | None = None
@@ -101,49 +106,64 @@ def sweep(
     folder (Path): For what is made on the way.
     gold_dev (Optional[Sequence[Annotation]]): People's labels to compare on. None: a share of the teacher's own.
     started (Optional[Callable[[str], None]]): Called with each setting's name before its student is trained.
+    RAISES (ConfigError): The student cannot be trained for this task: see `check_student`.
     RAISES (StageError): Nothing is left to train on, or to compare on.
     """
+    check_student(student, annotations[0].task, annotations[0].exclusive)
     nlp = spacy.blank(read_student(student)["nlp"]["lang"])
     shared = shared_rules(config)
     given = {annotation.id: (doc, annotation) for doc, annotation in zip(docs, annotations, strict=True)}
-    usable = curate(annotations, make_rules(shared, "The curation config"), context).kept
+    usable = curate(annotations, make_rules(shared, "The curation config"), context)
     if gold_dev is None:
-        parts = split(usable, dev_share=DEV_SHARE, seed=seed)
-        pool, dev = [usable[index] for index in parts.train], [usable[index] for index in parts.dev]
+        parts = split(usable.kept, dev_share=DEV_SHARE, seed=seed)
+        pool, dev = [usable.kept[index] for index in parts.train], [usable.kept[index] for index in parts.dev]
     else:
-        leaks = Context.of(Text(item.id, item.text, item.group) for item in gold_dev).leaks(usable)
-        pool, dev = [item for item in usable if item.id not in leaks], list(gold_dev)
+        pool, dev = _apart(usable.kept, gold_dev), list(gold_dev)
     if not pool or not dev:
         raise StageError(f"{len(pool)} texts are left to train on, and {len(dev)} to compare on: annotate more.")
     outcomes: list[Outcome] = []
     answers: list[list[Annotation] | None] = []
-    for setting in settings_for(pool, config):
-        kept = curate(pool, make_rules(setting.sections(), setting.name), context).kept
-        note = _reason(setting, pool, kept)
-        answer = None
-        if not note:
-            if started is not None:
-                started(setting.name)
-            try:
-                build(_docs(given, kept), kept, soft=setting.soft, gold_dev=dev, nlp=nlp).write(folder / "corpus")
-            except StageError as error:
-                note = str(error)
+    students: dict[str, str] = {}
+    for setting in settings_for(pool, config, usable.books.rules):
+        if setting.without:
+            rules = make_rules(shared_rules(config, setting.without), setting.name)
+            kept = _apart(curate(annotations, rules, context).kept, dev)
+        else:
+            kept = curate(pool, make_rules(setting.sections(), setting.name), context).kept
+        note, answer = "" if kept else "nothing is left", None
+        if kept:
+            corpus = build(_docs(given, kept), kept, soft=setting.soft, gold_dev=dev, nlp=nlp)
+            overrides = component_overrides(student, balance=setting.balance, weight=setting.weight)
+            same = students.setdefault(_lesson(corpus.train, overrides), setting.name)
+            if same != setting.name:
+                note = f'the same student as "{same}"'
             else:
-                overrides = balance_override(student, setting.balance)
+                if started is not None:
+                    started(setting.name)
+                corpus.write(folder / "corpus")
                 trained = train(student, folder / "corpus", folder / "student", seed=seed, overrides=overrides)
                 answer = predict(trained, find_component(trained), dev)
         answers.append(answer)
-        outcomes.append(Outcome(setting.name, setting.block(shared), setting.soft, setting.balance, len(kept), note))
+        how = setting.soft, setting.balance, setting.weight
+        outcomes.append(Outcome(setting.name, setting.block(shared), *how, len(kept), note))
     metric = "accuracy" if dev[0].task == "textcat" and dev[0].exclusive else "micro_f1"
     scored = _scored(outcomes, answers, dev, metric)
     return Sweep(metric, "silver" if gold_dev is None else "gold", len(pool), len(dev), seed, scored)
 
 
-def _reason(setting: Setting, pool: Sequence[Annotation], kept: Sequence[Annotation]) -> str:
-    """RETURNS (str): Why there is nothing to learn about a setting, else ""."""
-    if not kept:
-        return "nothing is left"
-    return "changes nothing" if setting.rules and not setting.soft and list(kept) == list(pool) else ""
+def _apart(annotations: Sequence[Annotation], dev: Sequence[Annotation]) -> list[Annotation]:
+    """RETURNS (List[Annotation]): Those that may be trained on when these are the dev texts."""
+    leaks = Context.of(Text(item.id, item.text, item.group) for item in dev).leaks(annotations)
+    return [item for item in annotations if item.id not in leaks]
+
+
+def _lesson(docs: Sequence[Doc], overrides: Mapping[str, Any]) -> str:
+    """RETURNS (str): The same for two settings if their students learn the same: texts, targets and weights."""
+    digest = hashlib.sha256(repr(sorted(overrides.items())).encode())
+    for doc in docs:
+        entities = doc.to_array(["ENT_IOB", "ENT_TYPE"]).tolist()
+        digest.update(repr((doc.text, doc.cats, entities)).encode("utf8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _docs(given: Mapping[str, tuple[Doc, Annotation]], kept: Sequence[Annotation]) -> list[Doc]:

@@ -6,7 +6,7 @@ decides and not its words, as with many classes and few labels for each, nothing
 """
 
 import logging
-from typing import Any, Callable, Iterable, Optional, Sequence
+from typing import Any, Callable, Iterable, Literal, Optional, Sequence
 
 import numpy as np
 from spacy.language import Language
@@ -25,10 +25,14 @@ class EncoderTextCat(FrozenEncoderTextCat):
     """`frozen_encoder_textcat`, and how it learns.
 
     encoder_name (str): See `read_encoder`.
-    balance (float): 0: every text weighs the same. 1: every class weighs the same in total, as in `soft_textcat`.
+    weight (Optional[str]): None: every text weighs the same. "confidence": as sure as the teacher was of it, as in
+        `soft_textcat`.
+    balance (float): 0: no class weighs more than another. 1: every class weighs the same in total, as in
+        `soft_textcat`.
     """
 
     encoder_name: str
+    weight: Optional[str]
     balance: float
 
     def initialize(
@@ -43,16 +47,15 @@ class EncoderTextCat(FrozenEncoderTextCat):
         get_examples (Callable[[], Iterable[Example]]): Texts with `cats` from 0 to 1. A class that a text
             does not have is 0 where classes are exclusive, and unknown where they are not.
         labels (Optional[Iterable[str]]): The classes; those of the examples if there are none.
-        RAISES (InputError): No encoder, no examples, fewer than two exclusive classes, or a value that is no
-            probability.
+        RAISES (InputError): No encoder; see also `targets_of`.
         """
         from .encoder_files import read_encoder
         from .encoder_fit import fit_head, select_ngrams  # scipy, which costs those nothing who only use a pipeline
         from .targets import targets_of
         from .tiny_fit import balanced_weights
 
-        given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive)
-        counted = balanced_weights(given.shares, self.balance, exclusive=self.exclusive)
+        given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive, weight=self.weight)
+        counted = balanced_weights(given.shares, given.text_weights, self.balance, exclusive=self.exclusive)
         texts = [doc.text for doc in given.docs]
         encoder = read_encoder(self.encoder_name)
         encoded = _encode(encoder, texts)
@@ -79,13 +82,19 @@ def _encode(encoder: Encoder, texts: Sequence[str]) -> Any:
 @Language.factory(
     "encoder_textcat",
     assigns=["doc.cats"],
-    default_config={"exclusive": True, "threshold": 0.5, "balance": 0.5},
+    default_config={"exclusive": True, "threshold": 0.5, "weight": None, "balance": 0.5},
     default_score_weights=SCORES_TEXTCAT,
 )
 def make_encoder_textcat(
-    nlp: Language, name: str, encoder: str, exclusive: bool, threshold: float, balance: float
+    nlp: Language,
+    name: str,
+    encoder: str,
+    exclusive: bool,
+    threshold: float,
+    weight: Optional[Literal["confidence"]],
+    balance: float,
 ) -> EncoderTextCat:
-    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and `encoder` and `balance`."""
+    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and `encoder`, `weight` and `balance`."""
     component = EncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
-    component.encoder_name, component.balance = encoder, balance
+    component.encoder_name, component.weight, component.balance = encoder, weight, balance
     return component

@@ -90,6 +90,7 @@ def pseudo_label(
                 f"The pipeline {student.pipe_names} gives the classes {sorted(doc.cats)}, the corpus has"
                 f" {sorted(manifest.labels)}. Use one that was trained on this corpus."
             )
+        cats = {label: float(doc.cats[label]) for label in manifest.labels}
         record = Annotation(
             text.id,
             text.text,
@@ -97,7 +98,8 @@ def pseudo_label(
             tuple(manifest.labels),
             "ok",
             exclusive=manifest.exclusive,
-            cats={label: float(doc.cats[label]) for label in manifest.labels},
+            cats=cats,
+            confidence=max(cats.values()) if manifest.exclusive else None,  # what `weight` goes by
             group=text.group,
             provenance={"model": f"{student.meta['lang']}_{student.meta['name']}"},
         )

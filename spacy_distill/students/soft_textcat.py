@@ -2,10 +2,10 @@
 
 Trained here, shipped stock: the model, labels and saved files are exactly those of `textcat` and
 `textcat_multilabel`, which load them without this package (see `spacy_distill.release`). What differs is that targets
-may lie between 0 and 1, and that rare classes can weigh more.
+may lie between 0 and 1, and that rare classes can weigh more, and texts of which the teacher was less sure less.
 """
 
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Any, Callable, Dict, Iterable, Literal, Optional
 
 import numpy as np
 from spacy.language import Language
@@ -15,6 +15,7 @@ from spacy.training import Example
 from thinc.api import Model
 
 from ..errors import InputError
+from .targets import confidence_weight, mean_weight
 
 STOCK_FACTORY = {"soft_textcat": "textcat", "soft_textcat_multilabel": "textcat_multilabel"}
 
@@ -34,16 +35,23 @@ SCORES_TEXTCAT = {
 
 
 class _SoftMixin:
-    """Relaxed validation and class weights, for both components.
+    """Relaxed validation and weights of texts and classes, for both components.
 
-    balance (float): 0: every text weighs the same. 1: every class weighs the same in total (the weight of class k is
-        N / (K n_k), where n_k is the sum of its targets). In between: that weight to the power of `balance`.
+    weight (Optional[str]): None: every text weighs the same. "confidence": text i weighs c_i / mean(c), where c_i is
+        how sure the teacher was of it, from 0 to 1; 1 where it did not say, or where a person checked the text. It is
+        meant for hard targets (`spacy-distill corpus --hard`): with soft ones the doubt counts twice.
+    balance (float): 0: no class weighs more than another. 1: every class weighs the same in total (the weight of class
+        k is N / (K n_k), where n_k is the sum of its targets, each times its text's weight). In between: that weight to
+        the power of `balance`.
     """
 
+    weight: Optional[str]
     balance: float
+    mean_weight: float = 1.0
     class_weights: Any = None
     labels: Any
     model: Any
+    name: str
 
     def _validate_categories(self, examples: Iterable[Example]) -> None:
         for example in examples:
@@ -55,16 +63,23 @@ class _SoftMixin:
                     )
 
     def _weigh(self, get_examples: Callable[[], Iterable[Example]]) -> None:
-        """Set the class weights from the targets of the training data."""
+        """Set the mean of the texts' weights, and the class weights, from the training data."""
+        self.mean_weight = mean_weight((example.reference for example in get_examples()), self.weight, self.name)
         if not self.balance:
             return
         mass = np.zeros(len(self.labels), dtype="float64")
         total = 0
         for example in get_examples():
             total += 1
-            mass += [example.reference.cats.get(label, 0.0) for label in self.labels]
+            targets = np.array([example.reference.cats.get(label, 0.0) for label in self.labels])
+            mass += targets * (confidence_weight(example.reference, self.weight) / self.mean_weight)
         weights = (total / (len(self.labels) * np.maximum(mass, 1.0))) ** self.balance
         self.class_weights = self.model.ops.asarray(weights.astype("float32"))
+
+    def _text_weights(self, examples: Iterable[Example]) -> Any:
+        """RETURNS (Floats2d): What each text counts, `(N, 1)`."""
+        weights = [[confidence_weight(example.reference, self.weight) / self.mean_weight] for example in examples]
+        return self.model.ops.asarray2f(weights)
 
 
 class SoftTextCategorizer(_SoftMixin, TextCategorizer):
@@ -84,6 +99,8 @@ class SoftTextCategorizer(_SoftMixin, TextCategorizer):
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
         loss, d_scores = super().get_loss(examples, scores)
+        if self.weight is not None:
+            d_scores *= self._text_weights(examples)
         if self.class_weights is not None:
             truths, _ = self._examples_to_truth(examples)
             d_scores *= (truths @ self.class_weights).reshape(-1, 1)
@@ -105,6 +122,8 @@ class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
         loss, d_scores = super().get_loss(examples, scores)
+        if self.weight is not None:
+            d_scores *= self._text_weights(examples)
         if self.class_weights is not None:
             truths, _ = self._examples_to_truth(examples)
             d_scores *= 1.0 + truths * (self.class_weights - 1.0)
@@ -118,6 +137,7 @@ class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
         "threshold": 0.0,
         "model": DEFAULT_SINGLE_TEXTCAT_MODEL,
         "scorer": {"@scorers": "spacy.textcat_scorer.v2"},
+        "weight": None,
         "balance": 0.0,
     },
     default_score_weights=SCORES_TEXTCAT,
@@ -128,11 +148,12 @@ def make_soft_textcat(
     model: Model[Any, Any],
     threshold: float,
     scorer: Optional[Callable[..., Dict[str, Any]]],
+    weight: Optional[Literal["confidence"]],
     balance: float,
 ) -> SoftTextCategorizer:
-    """Make a `soft_textcat`: `textcat`'s own settings, and `balance` (see `_SoftMixin`)."""
+    """Make a `soft_textcat`: `textcat`'s own settings, and `weight` and `balance` (see `_SoftMixin`)."""
     component = SoftTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
-    component.balance = balance
+    component.weight, component.balance = weight, balance
     return component
 
 
@@ -143,6 +164,7 @@ def make_soft_textcat(
         "threshold": 0.5,
         "model": DEFAULT_MULTI_TEXTCAT_MODEL,
         "scorer": {"@scorers": "spacy.textcat_multilabel_scorer.v2"},
+        "weight": None,
         "balance": 0.0,
     },
     default_score_weights=SCORES_TEXTCAT,
@@ -153,9 +175,11 @@ def make_soft_textcat_multilabel(
     model: Model[Any, Any],
     threshold: float,
     scorer: Optional[Callable[..., Dict[str, Any]]],
+    weight: Optional[Literal["confidence"]],
     balance: float,
 ) -> SoftMultiLabelTextCategorizer:
-    """Make a `soft_textcat_multilabel`: `textcat_multilabel`'s own settings, and `balance` (see `_SoftMixin`)."""
+    """Make a `soft_textcat_multilabel`: `textcat_multilabel`'s own settings, and `weight` and `balance` (see
+    `_SoftMixin`)."""
     component = SoftMultiLabelTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
-    component.balance = balance
+    component.weight, component.balance = weight, balance
     return component

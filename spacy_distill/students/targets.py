@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..docs import confidence_of
 from ..errors import InputError
 
 
@@ -20,20 +21,26 @@ class Targets:
     docs (List[Doc]): The texts.
     labels (List[str]): The classes.
     shares (NDArray[float]): `(N, K)`, 0 to 1. NaN: nobody said; not where classes are exclusive.
+    text_weights (NDArray[float]): What each text counts, `(N, 1)`, 1 on average.
     """
 
     docs: list[Doc]
     labels: list[str]
     shares: NDArray[np.float64]
+    text_weights: NDArray[np.float64]
 
 
-def targets_of(examples: Iterable[Example], labels: Iterable[str] | None, name: str, *, exclusive: bool) -> Targets:
+def targets_of(
+    examples: Iterable[Example], labels: Iterable[str] | None, name: str, *, exclusive: bool, weight: str | None = None
+) -> Targets:
     """Read examples whose `cats` lie between 0 and 1.
 
     labels (Optional[Iterable[str]]): The classes; those of the examples if there are none.
     name (str): The component's, for messages.
     exclusive (bool): A class that a text does not have is 0; else it is unknown.
-    RAISES (InputError): No examples, fewer than two exclusive classes, or a value that is no probability.
+    weight (Optional[str]): See `soft_textcat`.
+    RAISES (InputError): No examples, fewer than two exclusive classes, a value that is no probability, or texts to
+        weigh by a confidence that none of them has.
     """
     docs = [example.reference for example in examples]
     names = list(labels) if labels is not None else sorted({label for doc in docs for label in doc.cats})
@@ -47,6 +54,32 @@ def targets_of(examples: Iterable[Example], labels: Iterable[str] | None, name: 
                     f" Text: {doc.text[:60]!r}"
                 )
     absent = 0.0 if exclusive else np.nan
-    return Targets(
-        docs, names, np.array([[doc.cats.get(label, absent) for label in names] for doc in docs], np.float64)
-    )
+    shares = np.array([[doc.cats.get(label, absent) for label in names] for doc in docs], np.float64)
+    weights = np.array([confidence_weight(doc, weight) for doc in docs])[:, None]
+    return Targets(docs, names, shares, weights / mean_weight(docs, weight, name))
+
+
+def confidence_weight(doc: Doc, weight: str | None) -> float:
+    """RETURNS (float): What a text counts before all are divided by their mean: the teacher's confidence if `weight` is
+    "confidence" and it said how sure it is, else 1."""
+    confidence = confidence_of(doc) if weight == "confidence" else None
+    return 1.0 if confidence is None else confidence
+
+
+def mean_weight(docs: Iterable[Doc], weight: str | None, name: str) -> float:
+    """Find what the texts' weights are divided by.
+
+    name (str): The component's, for messages.
+    RETURNS (float): The mean of `confidence_weight`.
+    RAISES (InputError): No text has a confidence, or all are 0.
+    """
+    if weight is None:
+        return 1.0
+    said = [confidence_of(doc) for doc in docs]
+    total = sum(1.0 if confidence is None else confidence for confidence in said)
+    if not total or all(confidence is None for confidence in said):
+        raise InputError(
+            f"{name!r} is to weigh {len(said)} texts by the teacher's confidence, and none has one: set weight = null,"
+            " or annotate with a confidence and make the corpus again."
+        )
+    return total / len(said)

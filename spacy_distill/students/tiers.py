@@ -30,7 +30,7 @@ from ..docs import read_docs, write_docs
 from ..errors import ConfigError, StageError
 from ..files import file_sha256, write_json
 from ..types import TaskName
-from .train import MODEL_BEST
+from .train import MODEL_BEST, read_student
 
 RUN, LOG = "run.json", "train.log"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -84,13 +84,31 @@ def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
             config = Config().from_disk(path, interpolate=False)
         except ValueError as error:
             raise ConfigError(f"{path} is not a config: {error}") from error
-        if {"nlp", "components", "training"} <= set(config) and _does(config, task, exclusive):
+        if _does(config, task, exclusive):
             seeded = config["training"].get("max_steps") != 1
             found.append(Tier(path.stem, path, tuple(_missing(config)), seeded))
     return found
 
 
+def check_student(path: Path, task: TaskName, exclusive: bool) -> None:
+    """Make sure that a student's config is for a task, before anything is done.
+
+    RAISES (ConfigError): No such config, one for another task, or something it needs is not installed.
+    """
+    config = read_student(path)
+    if not _does(config, task, exclusive):
+        what = "ner" if task == "ner" else f"textcat with exclusive = {str(exclusive).lower()}"
+        trained = [str(section["factory"]) for section in config.get("components", {}).values() if "factory" in section]
+        raise ConfigError(
+            f"{path} trains {', '.join(trained) or 'nothing'}, and the annotations are for {what}: name another config."
+        )
+    if missing := list(_missing(config)):
+        raise ConfigError(f"{path} needs {', '.join(missing)}, which is not there: install it, or name another config.")
+
+
 def _does(config: Config, task: TaskName, exclusive: bool) -> bool:
+    if not {"nlp", "components", "training"} <= set(config):
+        return False
     components = [component for component in config["components"].values() if "factory" in component]
     if task == "ner":
         return any(component["factory"] == "ner" for component in components)

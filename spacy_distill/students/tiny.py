@@ -6,7 +6,7 @@ as, in a package that needs spaCy alone.
 """
 
 import logging
-from typing import Callable, Iterable, Optional
+from typing import Callable, Iterable, Literal, Optional
 
 from spacy.language import Language
 from spacy.training import Example
@@ -25,9 +25,13 @@ MOST_BYTES = 5_000_000
 class TinyTextCat(CollapsedTextCat):
     """`collapsed_textcat`, and how it learns.
 
-    balance (float): 0: every text weighs the same. 1: every class weighs the same in total, as in `soft_textcat`.
+    weight (Optional[str]): None: every text weighs the same. "confidence": as sure as the teacher was of it, as in
+        `soft_textcat`.
+    balance (float): 0: no class weighs more than another. 1: every class weighs the same in total, as in
+        `soft_textcat`.
     """
 
+    weight: Optional[str]
     balance: float
 
     def initialize(
@@ -42,15 +46,15 @@ class TinyTextCat(CollapsedTextCat):
         get_examples (Callable[[], Iterable[Example]]): Texts with `cats` from 0 to 1. A class that a text
             does not have is 0 where classes are exclusive, and unknown where they are not.
         labels (Optional[Iterable[str]]): The classes; those of the examples if there are none.
-        RAISES (InputError): No examples, fewer than two classes of exclusive ones, or a value that is no probability.
+        RAISES (InputError): See `targets_of`.
         """
         from .targets import targets_of
         from .tiny_features import vectorize  # scipy, which costs those nothing who only use a pipeline
         from .tiny_fit import balanced_weights, fit
 
-        given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive)
+        given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive, weight=self.weight)
         vectors = vectorize(given.docs, most=MOST_BYTES // (len(given.labels) + 16))
-        counted = balanced_weights(given.shares, self.balance, exclusive=self.exclusive)
+        counted = balanced_weights(given.shares, given.text_weights, self.balance, exclusive=self.exclusive)
         found = fit(vectors.texts, vectors.features, given.shares, counted, exclusive=self.exclusive)
         weights = found.weights * vectors.idf[:, None]
         self.set_weights(given.labels, vectors.keys, vectors.words, weights, vectors.idf**2, found.bias)
@@ -62,12 +66,19 @@ class TinyTextCat(CollapsedTextCat):
 @Language.factory(
     "tiny_textcat",
     assigns=["doc.cats"],
-    default_config={"exclusive": True, "threshold": 0.5, "balance": 0.5},
+    default_config={"exclusive": True, "threshold": 0.5, "weight": None, "balance": 0.5},
     default_score_weights=SCORES_TEXTCAT,
 )
-def make_tiny_textcat(nlp: Language, name: str, exclusive: bool, threshold: float, balance: float) -> TinyTextCat:
-    """Make a `tiny_textcat`: `collapsed_textcat`'s own settings, and `balance` (see `TinyTextCat`)."""
+def make_tiny_textcat(
+    nlp: Language,
+    name: str,
+    exclusive: bool,
+    threshold: float,
+    weight: Optional[Literal["confidence"]],
+    balance: float,
+) -> TinyTextCat:
+    """Make a `tiny_textcat`: `collapsed_textcat`'s own settings, and `weight` and `balance` (see `TinyTextCat`)."""
     enlarge_tokenizer_cache(nlp)
     component = TinyTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
-    component.balance = balance
+    component.weight, component.balance = weight, balance
     return component

@@ -122,18 +122,19 @@ class _Problem:
         return np.concatenate([np.asarray(weights).ravel(), slope.sum(axis=0)])
 
 
-def balanced_weights(targets: Floats, balance: float, *, exclusive: bool) -> Floats:
+def balanced_weights(targets: Floats, text_weights: Floats, balance: float, *, exclusive: bool) -> Floats:
     """What texts count when rare classes count more, with the formula of `soft_textcat`'s `balance`.
 
     targets (NDArray[float]): `(N, K)`.
+    text_weights (NDArray[float]): What each text counts by itself, `(N, 1)`, 1 on average.
     RETURNS (NDArray[float]): Exclusive: a weight for each text, `(N, 1)`, the expected weight of its classes. Else one
         for each target, `(N, K)`: positive ones weigh by their class.
     """
-    mass = np.maximum(np.nansum(targets, axis=0), 1.0)
+    mass = np.maximum(np.nansum(text_weights * targets, axis=0), 1.0)
     weights = (len(targets) / (targets.shape[1] * mass)) ** balance
     if exclusive:
-        return np.asarray(targets @ weights)[:, None]
-    return np.asarray(1.0 + np.nan_to_num(targets) * (weights - 1.0))
+        return np.asarray(text_weights * (targets @ weights)[:, None])
+    return np.asarray(text_weights * (1.0 + np.nan_to_num(targets) * (weights - 1.0)))
 
 
 def _loss(logits: Floats, targets: Floats, text_weights: Floats, exclusive: bool) -> tuple[float, Floats]:

@@ -59,7 +59,15 @@ def train(
     return spacy.load(output_dir / MODEL_BEST)
 
 
-def balance_override(config: Path, balance: float) -> dict[str, float]:
-    """RETURNS (Dict[str, float]): The override that sets class weights, for each component that can weigh classes."""
-    components = read_student(config).get("components", {})
-    return {f"components.{name}.balance": balance for name, section in components.items() if "balance" in section}
+def component_overrides(config: Path, **settings: Any) -> dict[str, Any]:
+    """Make the overrides that set these, such as class weights (`balance`), of each component that has such a setting.
+
+    RETURNS (Dict[str, Any]): For `train`.
+    """
+    loaded = read_student(config)
+    spacy.blank(loaded["nlp"]["lang"])  # loads the factories of all installed packages
+    found: dict[str, Any] = {}
+    for name, section in loaded.get("components", {}).items():
+        known = Language.get_factory_meta(section["factory"]).default_config if "factory" in section else None
+        found |= {f"components.{name}.{key}": value for key, value in settings.items() if key in (known or {})}
+    return found

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import spacy
-from spacy.util import load_config_from_str
+from spacy.util import load_config_from_str, registry
 
+from spacy_distill.cli.curate import curate as curate_command
 from spacy_distill.curation.curate import curate, make_rules, read_rules
-from spacy_distill.curation.types import Context
-from spacy_distill.docs import annotate_doc, make_doc
+from spacy_distill.curation.rules import judge_each
+from spacy_distill.curation.types import Context, Rule
+from spacy_distill.docs import annotate_doc, make_doc, write_docs
+from spacy_distill.errors import ConfigError, DistillError
 from spacy_distill.evaluation.curation_settings import Setting, settings_for, shared_rules
 from spacy_distill.evaluation.curation_sweep import Sweep, sweep
 from spacy_distill.students.train import read_student
@@ -49,11 +52,13 @@ def test_thresholds_within_classes_drop_as_large_a_share_of_each_class() -> None
     assert kept(within, [*fruit, *tool]) == [item.id for item in [*fruit[20:], *tool[20:]]]
     assert next(iter(found)) == "no filter"
     assert [name for name in found if "≥" in name] == ["confidence ≥ 0.5"], "0.8 would drop the same texts"
+    weighted = found["texts weighted by confidence"]
+    assert (weighted.weight, weighted.soft, weighted.rules) == ("confidence", False, {})
 
 
 def test_without_confidence_no_threshold_is_tried() -> None:
     found = by_name(settings_for([textcat("a", "pear", "fruit"), textcat("b", "saw", "tool")], config()))
-    assert not [name for name in found if "confidence" in name or "surest" in name]
+    assert not [name for name in found if "confidence" in name or "surest" in name], "nor weights"
     assert found["soft targets, classes balanced"].balance == 1.0
     assert found["soft targets"].soft
     assert not found["no filter"].soft
@@ -133,6 +138,90 @@ def test_where_nothing_helps_nothing_is_best(tmp_path: Path) -> None:
     assert found.best is None
     assert found.outcomes[0].score.value > 0.9
     by = {outcome.name: outcome for outcome in found.outcomes}
-    assert by["label errors dropped"].note == "changes nothing"
-    assert by["soft targets"].difference is not None
+    assert by["label errors dropped"].note == 'the same student as "no filter"'
+    assert by["soft targets, classes balanced"].difference is not None
     assert not [name for name in by if "confidence" in name]
+
+
+def counted(annotations: list[Annotation], tmp_path: Path, rules: dict | None = None, **settings) -> tuple[Sweep, list]:
+    """RETURNS (Tuple[Sweep, List[str]]): A sweep with the linear student, and the settings that were trained."""
+    student, trained = tmp_path / "tiny.cfg", []
+    read_student(CONFIGS / "textcat_tiny.cfg", settings).to_disk(student)
+    nlp = spacy.blank("en")
+    docs = [annotate_doc(make_doc(nlp, Text(item.id, item.text)), item) for item in annotations]
+    found = sweep(
+        docs, annotations, rules or config(), Context(), student=student, folder=tmp_path, started=trained.append
+    )
+    assert [item.name for item in found.outcomes if item.score] == trained
+    return found, trained
+
+
+def test_the_same_student_is_trained_once(tmp_path: Path) -> None:
+    found, trained = counted(pool(0.0), tmp_path)
+    assert trained == ["no filter", "soft targets, classes balanced"], "each label has a probability of 1"
+    notes = {outcome.name: outcome.note for outcome in found.outcomes if outcome.note}
+    assert notes["soft targets"] == notes["label errors dropped"] == 'the same student as "no filter"'
+    balanced = "soft targets, label errors softened, classes balanced"
+    assert notes[balanced] == 'the same student as "soft targets, classes balanced"'
+
+
+def test_where_labels_do_not_exclude_each_other_what_is_not_judged_is_not_tried(tmp_path: Path) -> None:
+    several = [
+        replace(item, exclusive=False, cats={label: 0.9 if score else 0.2 for label, score in item.cats.items()})
+        for item in pool(0.0)
+    ]
+    found, trained = counted(several, tmp_path, **{"components.textcat.exclusive": False})
+    assert trained == ["no filter", "soft targets", "soft targets, classes balanced"]
+    assert {item.note for item in found.outcomes if "errors softened" in item.name} == {
+        'the same student as "soft targets"', 'the same student as "soft targets, classes balanced"'
+    }  # fmt: skip
+
+
+@registry.misc("test_curation_sweep.no_figs.v1")
+def make_no_figs() -> Rule:
+    return lambda annotations, context: judge_each(annotations, lambda item: "a fig" if "fig" in item.text else None)
+
+
+def test_a_further_rule_that_drops_or_corrects_is_tried_without(tmp_path: Path) -> None:
+    copies = [replace(item, id=f"copy of {item.id}") for item in pool(0.0)[:40]]
+    rules = config()
+    rules["rules"]["no_figs"] = {"@misc": "test_curation_sweep.no_figs.v1"}
+    rules["rules"]["idle"] = {"@misc": "spacy_distill.balance.v1", "cap": 10_000}
+    rules["curation"] = {"rules": ["status", "leakage", "duplicates", "no_figs", "idle"]}
+    found, trained = counted([*pool(0.0), *copies], tmp_path, rules)
+    assert [name for name in trained if "without" in name] == ["without duplicates", "without no_figs"]
+    by = {outcome.name: outcome for outcome in found.outcomes}
+    kept = found.train
+    figs = sum("fig" in item.text for item in pool(0.0))
+    assert kept < by["without no_figs"].kept == kept + figs
+    assert kept < by["without duplicates"].kept < kept + 40, "copies of dev texts stay out"
+    pasted = load_config_from_str(by["without no_figs"].config)
+    assert pasted["curation"]["rules"] == ["status", "leakage", "duplicates", "idle"]
+
+
+def test_a_student_of_another_task_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    student = CONFIGS / "ner.cfg"
+    with pytest.raises(ConfigError, match=r"ner\.cfg trains .*ner, and the annotations are for textcat"):
+        sweep([], pool(0.0), config(), Context(), student=student, folder=tmp_path)
+    with pytest.raises(ConfigError, match=r"curation\.cfg trains nothing"):
+        sweep([], pool(0.0), config(), Context(), student=CONFIGS / "curation.cfg", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"student": CONFIGS / "ner.cfg"}, "annotations are for textcat with exclusive = true"),
+        ({"student": Path("none.cfg")}, r"none\.cfg does not exist"),
+        ({"gold_dev": Path("gold.jsonl")}, "'vegetable'"),
+    ],
+)
+def test_what_a_sweep_cannot_use_is_said_before_the_curation_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nlp = spacy.blank("en")
+    write_docs(Path("pool.spacy"), (annotate_doc(make_doc(nlp, Text(a.id, a.text)), a) for a in pool(0.0)))
+    Path("gold.jsonl").write_text('{"text": "we took a leek", "gold": "vegetable"}\n', encoding="utf8")
+    with pytest.raises(DistillError, match=message):
+        curate_command(Path("pool.spacy"), Path("curated"), config=CONFIGS / "curation.cfg", sweep=True, **options)
+    assert not Path("curated").exists()

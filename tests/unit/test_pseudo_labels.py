@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from spacy_distill.cli import app
 from spacy_distill.corpus.build import build
 from spacy_distill.corpus.manifest import Manifest
-from spacy_distill.docs import annotate_doc, make_doc, read_docs
+from spacy_distill.docs import annotate_doc, confidence_of, make_doc, read_docs
 from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.students.pseudo_labels import pseudo_label
 from spacy_distill.types import Annotation, Text
@@ -27,7 +27,15 @@ def student():
 def make_corpus(folder, labels=LABELS):
     nlp = spacy.blank("xx")
     records = [
-        Annotation(f"r{i}", text, "textcat", labels, "ok", cats={name: float(name == label) for name in labels})
+        Annotation(
+            f"r{i}",
+            text,
+            "textcat",
+            labels,
+            "ok",
+            cats={name: float(name == label) for name in labels},
+            confidence=0.75,
+        )
         for i, (text, label) in enumerate(small.CATS)
     ]
     docs = [annotate_doc(make_doc(nlp, Text(record.id, record.text)), record) for record in records]
@@ -58,6 +66,9 @@ def test_train_grows_and_dev_stays(student, tmp_path):
     assert (made.given, made.known, made.leaking, made.added) == (9, 4, 3, 2)
     assert sum(done) == 2
     made.corpus.write(tmp_path / "large")
+    large = list(read_docs(tmp_path / "large" / "train.spacy", spacy.blank("xx").vocab))
+    assert [confidence_of(doc) for doc in large[:-2]] == [0.75] * len(train)
+    assert [confidence_of(doc) for doc in large[-2:]] == [max(doc.cats.values()) for doc in large[-2:]]
     assert texts_of(tmp_path / "large", "train") == [*train, *(text.text for text in NEW)]
     assert texts_of(tmp_path / "large", "dev") == dev
     for doc, text in zip(made.corpus.train[-2:], NEW, strict=True):

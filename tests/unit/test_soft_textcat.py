@@ -103,7 +103,7 @@ def test_stock_spacy_loads_it_and_predicts_the_same(tmp_path: Path, factory: str
     settings = config["components"][stock]
     assert settings["factory"] == factory
     settings["factory"] = stock
-    del settings["balance"]
+    del settings["balance"], settings["weight"]
     plain = load_model_from_config(config)
     plain.from_disk(tmp_path)
     assert not type(plain.get_pipe(stock)).__module__.startswith("spacy_distill")
