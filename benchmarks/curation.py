@@ -202,7 +202,7 @@ class Bench:
         curated = curate(data.records, make_rules(rules, CURATION.name), context)
         docs = curated_docs(data, curated.kept)
         corpus = self.folder / "corpus"
-        build(docs, curated.kept, seed=seed, soft=arm.soft).write(corpus)
+        build(docs, curated.kept, seed=seed, soft=arm.soft).write(corpus, confidence=arm.weight is not None)
         nlp = train(self.student, corpus, self.folder / "training", seed=seed, overrides=overrides)
         answers = predict(nlp, find_component(nlp), data.gold)
         seconds = round(time.process_time() - start, 1)

@@ -99,7 +99,7 @@ class SpacySystem(System):
         found = self.predict([doc.text for doc in corpus.dev])
         self.dev = sum(map(str.__eq__, gold, found)) / len(gold)
         if config["training"]["max_steps"] == 1:  # as `spacy-distill sweep` does
-            write_docs(folder / TRAIN, [*corpus.train, *corpus.dev], facts=False)
+            write_docs(folder / TRAIN, [*corpus.train, *corpus.dev], keep="targets")
             shutil.rmtree(self.best)
             train(init_nlp(config), self.best.parent, stdout=io.StringIO(), stderr=io.StringIO())
             self.nlp = spacy.load(self.best)

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -208,17 +208,17 @@ def _char_span(doc: Doc, annotation: Annotation, span: Span, mode: str = "strict
     return found
 
 
-def write_docs(path: Path, docs: Iterable[Doc], *, facts: bool = True) -> int:
+def write_docs(path: Path, docs: Iterable[Doc], *, keep: Literal["facts", "confidence", "targets"] = "facts") -> int:
     """Write docs as a DocBin.
 
-    facts (bool): With their facts and what the teacher quoted. Training needs nothing of it but how sure the teacher
-        was of the classes (see `confidence_of`), and spaCy, which reads a corpus anew in each epoch, takes several
-        times as long to read docs that have it all.
+    keep (Literal["facts", "confidence", "targets"]): All facts and what the teacher quoted; or, to train on, how sure
+        it was of the classes (see `confidence_of`), or nothing but the targets: spaCy reads a corpus anew in each
+        epoch, and takes ten times as long where docs have anything else.
     RETURNS (int): How many.
     """
-    docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=True)
+    docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=keep != "targets")
     for doc in docs:
-        docbin.add(doc if facts else _bare(doc))
+        docbin.add(doc if keep == "facts" else _bare(doc))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(path.suffix + ".part")
     docbin.to_disk(temporary)

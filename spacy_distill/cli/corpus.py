@@ -30,6 +30,9 @@ def corpus(
     oversample: Annotated[
         int, typer.Option(help="Repeat texts in train until each label has so many. 0: no copies.")
     ] = 0,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help='Keep how sure the teacher was, for weight = "confidence".')
+    ] = False,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, if the docs have both.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, to tokenize --gold-dev.")] = "en",
     text_field: Annotated[str, typer.Option(help="Field with the text in --gold-dev.")] = "text",
@@ -45,6 +48,9 @@ def corpus(
     **--oversample** 100 repeats texts of labels with fewer than 100 in train; `manifest.json` counts the copies. The
     student configs weigh rare classes already (`balance`), and count copies as texts: use one of the two. Class weights
     gained more in our measurements; entities have none.
+
+    **--confidence** is for students that weigh texts by it (`weight = "confidence"` in the component), best with
+    **--hard**: probabilities hold the doubt already. spaCy takes ten times as long to read such a corpus.
 
     Example: `spacy-distill corpus curated corpus --dev-share 0.15 --seed 0`
 
@@ -82,7 +88,7 @@ def corpus(
         sources=sources,
         curation=srsly.read_json(books)["rules"] if books and books.is_file() else None,
     )
-    made.write(output_dir)
+    made.write(output_dir, confidence=confidence)
     _print_manifest(made.manifest)
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
     if made.manifest.repeated:

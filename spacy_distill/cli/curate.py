@@ -212,10 +212,10 @@ def _print_sweep(found: Sweep) -> None:
         return
     console.print(f"Significantly better than no filter: {best.name}. In the curation config:")
     console.print(best.config)
-    target = "`spacy-distill corpus`" if best.soft else "`spacy-distill corpus --hard`"
+    options = ("" if best.soft else " --hard") + ("" if best.weight is None else " --confidence")
     weight = "null" if best.weight is None else f'"{best.weight}"'
     settings = f"balance = {best.balance}, weight = {weight}"
-    console.print(f"Make the corpus with {target}; in the student's component: {settings}")
+    console.print(f"Make the corpus with `spacy-distill corpus{options}`; in the student's component: {settings}")
 
 
 def _interval(found: Interval | None, sign: str = "") -> str:

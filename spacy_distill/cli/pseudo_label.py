@@ -31,6 +31,7 @@ def pseudo_label(
 
     Next: `spacy train configs/textcat_tiny.cfg --output training/tiny --paths.train corpus_large/train.spacy`
     """
+    from ..docs import confidence_of
     from ..evaluation.run import load
     from ..students.pseudo_labels import pseudo_label as label
     from ..texts import read_texts
@@ -40,7 +41,7 @@ def pseudo_label(
     kept_out = read_gold(gold or (), **fields)
     with progress("Labelling", len(asked)) as advance:
         made = label(load(model), corpus, asked, gold=kept_out, progress=advance)
-    made.corpus.write(output_dir)
+    made.corpus.write(output_dir, confidence=any(confidence_of(doc) is not None for doc in made.corpus.train))
     console.print(
         f"Wrote {output_dir}: of {made.given:,} texts {made.added:,} were added to train, {made.known:,} it had or were"
         f" there twice, {made.leaking:,} are too near to dev or gold. Train: {len(made.corpus.train):,} texts."

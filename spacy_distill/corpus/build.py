@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import spacy
 from spacy.language import Language
@@ -44,11 +44,15 @@ class Corpus:
     labels: Any
     manifest: Manifest
 
-    def write(self, output_dir: Path) -> None:
+    def write(self, output_dir: Path, *, confidence: bool = False) -> None:
         """Write `train.spacy`, `dev.spacy`, `labels.json` and `manifest.json`. The docs have what training needs and
-        no more: who said what, and how sure, stands in the curated docs."""
-        write_docs(output_dir / TRAIN, self.train, facts=False)
-        write_docs(output_dir / DEV, self.dev, facts=False)
+        no more: who said what stands in the curated docs.
+
+        confidence (bool): A student's `weight = "confidence"` needs to know how sure the teacher was, too.
+        """
+        keep: Literal["confidence", "targets"] = "confidence" if confidence else "targets"
+        write_docs(output_dir / TRAIN, self.train, keep=keep)
+        write_docs(output_dir / DEV, self.dev, keep=keep)
         write_json(output_dir / LABELS, self.labels)
         self.manifest.write(output_dir / MANIFEST)
 

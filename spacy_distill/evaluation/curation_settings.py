@@ -88,7 +88,8 @@ def settings_for(
             made.append(Setting(f"texts with an entity < {threshold:g} dropped", {"min_confidence": drop}))
             unknown = {**drop, "unsure_entities": "unknown"}
             made.append(Setting(f"entities < {threshold:g} unknown", {"min_confidence": unknown}))
-        return [*made, Setting("span errors corrected", _rule(config, SPAN_ERRORS))]
+        errors = {name: {**section, "action": "correct"} for name, section in _rule(config, SPAN_ERRORS).items()}
+        return [*made, Setting("span errors corrected", errors)]
     shares = {_share_below(annotations, threshold): threshold for threshold in reversed(THRESHOLDS)}
     for below, threshold in sorted(shares.items()):
         if 0.0 < below < 1.0:

@@ -140,7 +140,7 @@ def sweep(
             else:
                 if started is not None:
                     started(setting.name)
-                corpus.write(folder / "corpus")
+                corpus.write(folder / "corpus", confidence=setting.weight is not None)
                 trained = train(student, folder / "corpus", folder / "student", seed=seed, overrides=overrides)
                 answer = predict(trained, find_component(trained), dev)
         answers.append(answer)

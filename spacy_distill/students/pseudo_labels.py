@@ -16,7 +16,7 @@ from spacy.language import Language
 from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, Corpus
 from ..corpus.manifest import Manifest, Part
 from ..curation.types import Context, label_counts
-from ..docs import annotate_doc, make_doc, read_docs
+from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError
 from ..texts import normal_form
 from ..types import Annotation, Text
@@ -63,6 +63,7 @@ def pseudo_label(
     if manifest.task != "textcat":
         raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
     train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
+    weighted = any(confidence_of(doc) is not None for doc in train)
     given = list(texts)
     groups: dict[str, set[str | None]] = {}
     for text in given:
@@ -99,7 +100,7 @@ def pseudo_label(
             "ok",
             exclusive=manifest.exclusive,
             cats=cats,
-            confidence=max(cats.values()) if manifest.exclusive else None,  # what `weight` goes by
+            confidence=max(cats.values()) if weighted and manifest.exclusive else None,
             group=text.group,
             provenance={"model": f"{student.meta['lang']}_{student.meta['name']}"},
         )

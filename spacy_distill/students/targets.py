@@ -80,6 +80,6 @@ def mean_weight(docs: Iterable[Doc], weight: str | None, name: str) -> float:
     if not total or all(confidence is None for confidence in said):
         raise InputError(
             f"{name!r} is to weigh {len(said)} texts by the teacher's confidence, and none has one: set weight = null,"
-            " or annotate with a confidence and make the corpus again."
+            " or annotate with a confidence and make the corpus with --confidence."
         )
     return total / len(said)

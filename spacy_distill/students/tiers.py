@@ -26,7 +26,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config
 
 from ..corpus.build import DEV, LABELS, TRAIN
-from ..docs import read_docs, write_docs
+from ..docs import confidence_of, read_docs, write_docs
 from ..errors import ConfigError, StageError
 from ..files import file_sha256, write_json
 from ..types import TaskName
@@ -198,7 +198,9 @@ def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
     """
     folder = output_dir / tier.name / "whole"
     vocab = Vocab()
-    write_docs(folder / TRAIN, (doc for part in (TRAIN, DEV) for doc in read_docs(corpus / part, vocab)), facts=False)
+    docs = [doc for part in (TRAIN, DEV) for doc in read_docs(corpus / part, vocab)]
+    weighted = any(confidence_of(doc) is not None for doc in docs)
+    write_docs(folder / TRAIN, docs, keep="confidence" if weighted else "targets")
     for name in (DEV, LABELS):
         shutil.copyfile(corpus / name, folder / name)
     run = train_tier(tier, folder, folder, 0)

@@ -39,7 +39,7 @@ def make_corpus(folder, labels=LABELS):
         for i, (text, label) in enumerate(small.CATS)
     ]
     docs = [annotate_doc(make_doc(nlp, Text(record.id, record.text)), record) for record in records]
-    build(docs, records, dev_share=0.34).write(folder)
+    build(docs, records, dev_share=0.34).write(folder, confidence=True)
     return folder
 
 
@@ -65,7 +65,7 @@ def test_train_grows_and_dev_stays(student, tmp_path):
     made = pseudo_label(student, folder, texts, gold=[gold], progress=done.append)
     assert (made.given, made.known, made.leaking, made.added) == (9, 4, 3, 2)
     assert sum(done) == 2
-    made.corpus.write(tmp_path / "large")
+    made.corpus.write(tmp_path / "large", confidence=True)
     large = list(read_docs(tmp_path / "large" / "train.spacy", spacy.blank("xx").vocab))
     assert [confidence_of(doc) for doc in large[:-2]] == [0.75] * len(train)
     assert [confidence_of(doc) for doc in large[-2:]] == [max(doc.cats.values()) for doc in large[-2:]]

@@ -1,5 +1,6 @@
-"""The teachers that README.md shows load as they stand there."""
+"""The teachers and the prompt that README.md shows load as they stand there."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from spacy_distill.teacher.transport import is_loopback
 
 ROOT = Path(__file__).parents[2]
 MODEL = re.compile(r"\[components\.llm\.model\]\n[^\[]*\n")
-TEACHERS = (ROOT / "README.md").read_text(encoding="utf8").split("\n## Teachers\n")[1].split("\n## ")[0]
+TASK = re.compile(r"\[components\.llm\.task\]\n.*?\n(?=\[|$)", re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf8")
+TEACHERS = README.split("\n## Teachers\n")[1].split("\n## ")[0]
 BLOCKS = re.findall(r"```ini\n(.*?)```", TEACHERS, re.DOTALL)
 
 
@@ -34,6 +37,22 @@ def test_every_kind_is_shown(tmp_path):
     assert hosted == {"https://api.openai.com/v1"}
     assert {endpoint for endpoint, key in chats.items() if key} == hosted
     assert not (tmp_path / "ledger.sqlite").exists()
+
+
+def test_the_prompt_shown_is_made(tmp_path, monkeypatch):
+    (block,) = re.findall(r"\n## Prompts\n.*?```ini\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").mkdir()
+    gold = [{"text": f"text {i}", "gold": ("refund", "bug", "other")[i % 3]} for i in range(9)]
+    (tmp_path / "assets" / "gold_sample.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in gold), "utf8")
+    demo = (ROOT / "configs" / "teacher.cfg").read_text(encoding="utf8")
+    path = tmp_path / "teacher.cfg"
+    path.write_text(TASK.sub(f"{block}\n", demo), "utf8")
+    nlp = load_teacher(path, ledger=tmp_path / "ledger.sqlite")
+    prompts = list(nlp.get_pipe("llm")._task.generate_prompts([nlp.make_doc("text 4"), nlp.make_doc("word " * 2000)]))
+    assert "wants money back" in prompts[0][0][0]
+    assert prompts[0][0][0].count("\nText: text ") == 7
+    assert len(prompts[1][0]) == 2
 
 
 def test_each_is_under_ten_lines():

@@ -10,6 +10,7 @@ import pytest
 import small_encoder
 import spacy
 from spacy.language import Language
+from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.util import load_config
 
@@ -139,7 +140,7 @@ def test_weights_that_no_text_has_are_refused(factory: str, encoder: str) -> Non
 
 def test_a_corpus_carries_how_sure_the_teacher_was_and_nothing_else(tmp_path: Path) -> None:
     records = [replace(item, provenance={"model": "m"}) for item in RECORDS]
-    write_docs(tmp_path / "train.spacy", docs_of(records), facts=False)
+    write_docs(tmp_path / "train.spacy", docs_of(records), keep="confidence")
     found = list(read_docs(tmp_path / "train.spacy", spacy.blank("en").vocab))
     assert [confidence_of(doc) for doc in found] == [0.5, None, 0.9, None], "a person checked the last one"
     assert found[0]._.distill == {"textcat": {"confidence": 0.5}}
@@ -148,13 +149,18 @@ def test_a_corpus_carries_how_sure_the_teacher_was_and_nothing_else(tmp_path: Pa
         check_gold_kept(tmp_path / "train.spacy")
 
 
+def test_without_it_spacy_has_nothing_but_targets_to_read(tmp_path: Path) -> None:
+    build(docs_of(planted()), planted()).write(tmp_path)
+    assert not DocBin().from_disk(tmp_path / "train.spacy").store_user_data
+
+
 def test_spacy_train_weighs_what_a_corpus_carries_and_the_release_is_stock(tmp_path: Path) -> None:
     records = planted()
     gold_dev = [
         textcat(100 + i, text, label, None) for i, (text, label) in enumerate([("pear", "fruit"), ("x", "tool")])
     ]
     corpus = build(docs_of(records), records, soft=False, gold_dev=gold_dev, nlp=spacy.blank("en"))
-    corpus.write(tmp_path / "corpus")
+    corpus.write(tmp_path / "corpus", confidence=True)
     for name, shipped in (("textcat_tiny", "collapsed_textcat"), ("textcat_fast", "textcat")):
         config = CONFIGS / f"{name}.cfg"
         said = {}
@@ -174,7 +180,7 @@ def test_spacy_train_weighs_what_a_corpus_carries_and_the_release_is_stock(tmp_p
 
 def test_a_weight_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     records = planted()
-    build(docs_of(records), records).write(tmp_path / "corpus")
+    build(docs_of(records), records).write(tmp_path / "corpus", confidence=True)
     overrides = component_overrides(CONFIGS / "textcat_tiny.cfg", weight="votes")
     assert overrides == {"components.textcat.weight": "votes"}
     with pytest.raises(ConfigError, match="cannot be trained"):
