@@ -91,7 +91,11 @@ def annotations_of(doc: Doc) -> list[Annotation]:
                 group=distill.get("group"),
                 gold=bool(facts.get("gold", False)),
                 provenance=dict(facts.get("provenance", {})),
-                notes={name: value for name, value in facts.items() if name not in _RECORDED},
+                notes={
+                    name: list(value) if isinstance(value, tuple) else value  # A DocBin knows no lists.
+                    for name, value in facts.items()
+                    if name not in _RECORDED
+                },
             )
         )
     return found

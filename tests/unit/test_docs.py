@@ -35,7 +35,7 @@ ENTITIES = Annotation(
     doubtful=(Span(4, 17, "WHERE", 0.125), Span(8, 11, "WHO")),
     group="g",
     gold=True,
-    notes={"raw": "{", "unaligned": ({"quote": "Zoe", "label": "WHO", "reason": "not found"},)},
+    notes={"raw": "{", "unaligned": [{"quote": "Zoe", "label": "WHO", "reason": "not found"}]},
 )
 
 
