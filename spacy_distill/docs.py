@@ -135,6 +135,7 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
         doc,
         annotation.task,
         {
+            **annotation.notes,
             "status": annotation.status,
             "labels": list(annotation.labels),
             "exclusive": annotation.exclusive,
@@ -142,7 +143,6 @@ def annotate_doc(doc: Doc, annotation: Annotation) -> Doc:
             "confidence_kind": annotation.confidence_kind,
             "gold": annotation.gold,
             "provenance": dict(annotation.provenance),
-            **annotation.notes,
         },
     )
     _set_answer(doc, annotation)
@@ -249,17 +249,18 @@ def check_gold_kept(path: Path, annotations: Iterable[Annotation] = ()) -> None:
     if not path.exists():
         return
     remedy = "Name another output, or move that file away first."
-    try:
-        held = [annotations_of(doc) for doc in read_docs(path, Vocab())]
-    except InputError:
-        held = [[]]
-    if not all(held):
-        raise InputError(f"{path} exists, and neither `annotate` nor `import` wrote it. {remedy}")
     given = {(annotation.task, annotation.id) for annotation in annotations if annotation.gold}
-    gold = (annotation for found in held for annotation in found if annotation.gold)
-    lost = list(dict.fromkeys(each.id for each in gold if (each.task, each.id) not in given))
+    lost: dict[str, None] = {}
+    try:
+        for doc in read_docs(path, Vocab()):
+            found = annotations_of(doc)
+            if not found:
+                raise InputError("no annotations")
+            lost |= {each.id: None for each in found if each.gold and (each.task, each.id) not in given}
+    except InputError:
+        raise InputError(f"{path} exists, and neither `annotate` nor `import` wrote it. {remedy}") from None
     if lost:
-        shown = ", ".join(lost[:SHOWN_IDS]) + (", …" if len(lost) > SHOWN_IDS else "")
+        shown = ", ".join([*lost][:SHOWN_IDS]) + (", …" if len(lost) > SHOWN_IDS else "")
         texts = f"{len(lost)} text{'s' if len(lost) > 1 else ''} ({shown})"
         raise InputError(f"{path} holds what people decided on {texts}, which would be lost. {remedy}")
 

@@ -61,12 +61,15 @@ def corpus(
     from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, build
     from ..curation.write import BOOKS, KEPT
     from ..docs import read_annotated
+    from ..errors import ConfigError
     from ..files import describe_file
     from ..texts import gold_annotations, read_texts
 
     path = curated / KEPT if curated.is_dir() else curated
     nlp = blank(lang)
     docs, records = read_annotated(path, nlp.vocab, task)
+    if confidence and records[0].task != "textcat":
+        raise ConfigError("--confidence is of classes; entities are not weighed by it. Leave it out.")
     sources = {"curated": describe_file(path)}
     books = curated / BOOKS if curated.is_dir() else None
     gold = None
@@ -93,9 +96,9 @@ def corpus(
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
     if made.manifest.repeated:
         named = ", ".join(f"{label} ({count})" for label, count in made.manifest.repeated.items())
-        console.print(
-            f"Repeated in train: {named}. Set balance = 0 in the student's component: it would weigh these labels too."
-        )
+        classes = made.manifest.task == "textcat"
+        advice = " Set balance = 0 in the student's component: it would weigh these labels too." if classes else ""
+        console.print(f"Repeated in train: {named}.{advice}")
     if made.manifest.unseen_labels:
         named = ", ".join(made.manifest.unseen_labels)
         console.print(f"Without one example in train, so never predicted: {named}", style="yellow")

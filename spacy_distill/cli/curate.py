@@ -153,7 +153,7 @@ def curate(
                 started=lambda name: console.print(f"Training {student.name}: {name}"),
             )
         write_json(output_dir / SWEEP, {**asdict(compared), "sources": {**sources, "student": describe_file(student)}})
-        _print_sweep(compared)
+        _print_sweep(compared, first.task)
         console.print(f"Wrote {output_dir / SWEEP}")
 
 
@@ -161,8 +161,13 @@ def _remove_old_sweep(path: Path, sources: Mapping[str, Any]) -> None:
     """Remove the figures of a sweep of other annotations: they say nothing of what stands beside them now."""
     import srsly
 
-    made_of = srsly.read_json(path).get("sources", {}).get("annotations") if path.is_file() else None
-    if made_of is not None and made_of["sha256"] != sources["annotations"]["sha256"]:
+    if not path.is_file():
+        return
+    try:
+        made_of = srsly.read_json(path)["sources"]["annotations"]["sha256"]
+    except (ValueError, TypeError, KeyError):  # Cut off, or of another hand.
+        made_of = None
+    if made_of != sources["annotations"]["sha256"]:
         path.unlink()
         console.print(f"{path.name} was of other annotations: removed.")
 
@@ -187,7 +192,7 @@ def _print_books(result: Curation) -> None:
     console.print(table)
 
 
-def _print_sweep(found: Sweep) -> None:
+def _print_sweep(found: Sweep, task: TaskName) -> None:
     whose = "people's labels" if found.dev_from == "gold" else "the teacher's own labels"
     table = Table(title=f"Students of {found.train} texts, on {found.dev} with {whose}", title_justify="left")
     table.add_column("setting")
@@ -212,6 +217,8 @@ def _print_sweep(found: Sweep) -> None:
         return
     console.print(f"Significantly better than no filter: {best.name}. In the curation config:")
     console.print(best.config)
+    if task == "ner":  # What differs between their settings are rules alone.
+        return
     options = ("" if best.soft else " --hard") + ("" if best.weight is None else " --confidence")
     weight = "null" if best.weight is None else f'"{best.weight}"'
     settings = f"balance = {best.balance}, weight = {weight}"

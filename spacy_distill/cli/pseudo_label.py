@@ -44,7 +44,7 @@ def pseudo_label(
     made.corpus.write(output_dir, confidence=any(confidence_of(doc) is not None for doc in made.corpus.train))
     console.print(
         f"Wrote {output_dir}: of {made.given:,} texts {made.added:,} were added to train, {made.known:,} it had or were"
-        f" there twice, {made.leaking:,} are too near to dev or gold. Train: {len(made.corpus.train):,} texts."
+        f" there twice, {made.leaking:,} are too near to dev or gold. Train: {made.corpus.manifest.train.docs:,} texts."
     )
     if not gold:
         console.print(NO_GOLD)

@@ -15,8 +15,8 @@ from ..types import Annotation
 def repeats(annotations: Sequence[Annotation], at_least: int, *, seed: int = 0) -> list[tuple[int, str]]:
     """Choose the texts to repeat until each label has as many texts as asked for.
 
-    The rarest label comes first. Its texts are taken in turn, so that none is there twice more often than another, in
-    an order that the seed and their ids decide. A text with several labels counts for each of them.
+    The rarest label comes first. Its texts are taken in turn, in an order that the seed and their ids decide. A text
+    with several labels counts for each of them, and may be taken for the sake of each.
 
     annotations (Sequence[Annotation]): Of train.
     at_least (int): 0: nothing is repeated. Labels without one text stay without.

@@ -21,6 +21,12 @@ def corrections_of(name: str, given: Sequence[Annotation], result: RuleResult) -
     """
     if not isinstance(result, RuleResult):
         raise ConfigError(f"The rule {name!r} returned {type(result).__name__}; expected a RuleResult.")
+    listed = [*result.dropped, *result.review]
+    pairs = all(isinstance(each, tuple) and len(each) == 2 for each in listed)
+    if not pairs or not all(isinstance(each, Annotation) for each in [*result.kept, *(item for item, _ in listed)]):
+        raise ConfigError(
+            f"The rule {name!r} returned something else than annotations, or one dropped or to review without a reason."
+        )
     before = {annotation.id: annotation for annotation in given}
     returned = sorted(annotation.id for annotation in [*result.kept, *(dropped for dropped, _ in result.dropped)])
     if returned != sorted(before):
@@ -29,6 +35,9 @@ def corrections_of(name: str, given: Sequence[Annotation], result: RuleResult) -
             f" {len(result.dropped)} dropped. A rule must return each annotation it is given, or a corrected copy of"
             " it, once."
         )
+    other = next((annotation.id for annotation, _ in listed if annotation != before.get(annotation.id)), None)
+    if other is not None:
+        raise ConfigError(f"The rule {name!r} dropped record {other}, or gave it to review, not as it was given it.")
     corrections = [
         Correction(before[annotation.id], annotation, name)
         for annotation in result.kept

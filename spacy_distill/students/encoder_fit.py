@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity
 
 from .runtime.frozen_encoder_textcat import Ngrams, ngrams
-from .tiny_fit import fit
+from .tiny_fit import fit, numbered
 
 logger = logging.getLogger("spacy_distill")
 
@@ -76,7 +76,7 @@ def fit_head(
     for weight in NGRAM_WEIGHTS if len(found.keys) else NGRAM_WEIGHTS[:1]:
         vectors = hstack([dense, weight * sparse], format="csr") if weight else dense
         one = identity(vectors.shape[1], format="csr")
-        fitted = fit(vectors, one, targets, text_weights, exclusive=exclusive)
+        fitted = fit(vectors, one, targets, text_weights, numbers=numbered(texts), exclusive=exclusive)
         if best is None or fitted.loss < best.loss:
             of_encoder = fitted.weights[: 2 * half] / scale[:, None]
             of_ngrams = weight * fitted.weights[2 * half :]

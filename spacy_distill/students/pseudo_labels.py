@@ -18,6 +18,7 @@ from ..corpus.manifest import Manifest, Part
 from ..curation.types import Context, label_counts
 from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError
+from ..tasks.labels_combined import surest_side
 from ..texts import normal_form
 from ..types import Annotation, Text
 
@@ -100,7 +101,7 @@ def pseudo_label(
             "ok",
             exclusive=manifest.exclusive,
             cats=cats,
-            confidence=max(cats.values()) if weighted and manifest.exclusive else None,
+            confidence=_surest(cats, manifest.exclusive) if weighted else None,
             group=text.group,
             provenance={"model": f"{student.meta['lang']}_{student.meta['name']}"},
         )
@@ -115,3 +116,7 @@ def pseudo_label(
     manifest = replace(manifest, train=part, sources=sources, soft=True)
     corpus = Corpus([*train, *added], dev, srsly.read_json(corpus_dir / LABELS), manifest)
     return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))
+
+
+def _surest(cats: dict[str, float], exclusive: bool) -> float:
+    return max(cats.values()) if exclusive else surest_side(cats.values())

@@ -50,12 +50,19 @@ class TinyTextCat(CollapsedTextCat):
         """
         from .targets import targets_of
         from .tiny_features import vectorize  # scipy, which costs those nothing who only use a pipeline
-        from .tiny_fit import balanced_weights, fit
+        from .tiny_fit import balanced_weights, fit, numbered
 
         given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive, weight=self.weight)
         vectors = vectorize(given.docs, most=MOST_BYTES // (len(given.labels) + 16))
         counted = balanced_weights(given.shares, given.text_weights, self.balance, exclusive=self.exclusive)
-        found = fit(vectors.texts, vectors.features, given.shares, counted, exclusive=self.exclusive)
+        found = fit(
+            vectors.texts,
+            vectors.features,
+            given.shares,
+            counted,
+            numbers=numbered(doc.text for doc in given.docs),
+            exclusive=self.exclusive,
+        )
         weights = found.weights * vectors.idf[:, None]
         self.set_weights(given.labels, vectors.keys, vectors.words, weights, vectors.idf**2, found.bias)
         logger.info(

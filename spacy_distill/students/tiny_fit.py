@@ -7,6 +7,7 @@ So the same problem is solved over as many numbers as there are texts: `X = L Q`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,22 @@ class Fit:
     loss: float
 
 
-def fit(texts: Any, features: Any, targets: Floats, text_weights: Floats, *, exclusive: bool, seed: int = 0) -> Fit:
+def numbered(texts: Iterable[str]) -> NDArray[np.int64]:
+    """RETURNS (NDArray[int]): Which text each is, `(N,)`: copies of one have the same number."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(text, len(first)) for text in texts], np.int64)
+
+
+def fit(
+    texts: Any,
+    features: Any,
+    targets: Floats,
+    text_weights: Floats,
+    *,
+    numbers: NDArray[np.int64],
+    exclusive: bool,
+    seed: int = 0,
+) -> Fit:
     """Fit weights for each penalty on parts of the texts, choose by the loss of the others, fit on all.
 
     The loss is cross-entropy against soft targets, of a softmax or of one sigmoid a class. The texts' vectors are given
@@ -55,6 +71,7 @@ def fit(texts: Any, features: Any, targets: Floats, text_weights: Floats, *, exc
     features (csr_matrix): What each word and pair has of each feature, `(V, F)`.
     targets (NDArray[float]): `(N, K)`, 0 to 1. NaN: unknown; not for exclusive classes.
     text_weights (NDArray[float]): What each text, or each target, counts: `(N, 1)` or `(N, K)`.
+    numbers (NDArray[int]): See `numbered`: of copies none is held out where another is learned.
     RETURNS (Fit): The weights.
     """
     count, classes = targets.shape
@@ -69,7 +86,7 @@ def fit(texts: Any, features: Any, targets: Floats, text_weights: Floats, *, exc
         folds = 1  # so many texts that a quarter of them is enough to choose by
     known = ~np.isnan(targets)
     targets, text_weights = np.where(known, targets, 0.0), np.where(known, text_weights, 0.0)
-    part = np.random.default_rng(seed).permutation(count) % FOLDS
+    part = np.random.default_rng(seed).permutation(numbers.max() + 1)[numbers] % FOLDS
     held_out = part < folds
     penalty, temperature, loss = PENALTIES[0], 1.0, np.inf
     starts = [_start(problem, targets, text_weights, exclusive)] * folds

@@ -24,10 +24,10 @@ class Recorded(TeacherModel):
 
     A record holds a label, a list of labels, or a list of spans, which are `[start, end, label]` or objects with these
     names and perhaps a `score`, 0 to 1, with half-open character offsets; or, in `reply_field`, a model's raw reply,
-    for the task to parse. A label that is null or missing is a reply that
-    nobody could read, which the task counts as "unparsed". A text that the file does not have gets the status
-    "error". Where a text occurs several times, its records are given in turn, as often as it is asked for: labels that
-    contradict each other reach the rule `duplicates`. The file is the ledger: no other is kept.
+    for the task to parse. A label that is null or missing is a reply that nobody could read, which the task counts
+    as "unparsed". A text that the file does not have gets the status "error". Where a text occurs several times,
+    its records are given in turn, as often as it is asked for: labels that contradict each other reach the rule
+    `duplicates`. The file is the ledger: no other is kept.
 
     path (Path): JSONL, CSV, TSV or Parquet; read when the first prompt comes.
     reply_field (Optional[str]): Where raw replies stand. With it, labels are not looked at.

@@ -285,6 +285,9 @@ class Transport:
 def _trusted() -> bytes:
     """RETURNS (bytes): The certificates that Python trusts here (see `SSL_CERT_FILE`), as PEM: libcurl would look where
     they were on the machine that compiled it. Certifi's, where Python finds none and was not told where to look."""
+    place = ssl.get_default_verify_paths().cafile
+    if place is not None:  # The file itself: a server's own certificate may be in it, which is no authority's.
+        return Path(place).read_bytes()
     found = ssl.create_default_context().get_ca_certs(binary_form=True)
     if not found and not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys():
         return Path(certifi.where()).read_bytes()

@@ -129,11 +129,14 @@ def test_the_classifier_listens_to_what_helps():
     targets = np.eye(2)[which]
     noise = rng.normal(size=(80, 8)).astype(np.float32)
     words = np.array(["plum and", "saw or"])
-    by_words = head_for(noise, [f"{words[k]} {i % 5}" for i, k in enumerate(which)], targets)
+    # What the encoder says differs, so these are different texts, if only by blanks, and not copies.
+    by_words = head_for(noise, [f"{words[k]} {i % 5}" + i * " " for i, k in enumerate(which)], targets)
     assert by_words.ngram_weight > 0
     told = noise.copy()
     told[:, 0] += 4 * which
-    by_encoder = head_for(told, [f"{words[k]} {i % 5}" for i, k in enumerate(rng.integers(2, size=80))], targets)
+    by_encoder = head_for(
+        told, [f"{words[k]} {i % 5}" + i * " " for i, k in enumerate(rng.integers(2, size=80))], targets
+    )
     assert by_encoder.ngram_weight == 0
     assert len(by_encoder.sparse) == 0
     assert ((told @ by_encoder.dense + by_encoder.bias).argmax(axis=1) == which).mean() > 0.95

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import small_models as small
 import spacy
+from scipy.sparse import csr_matrix, identity
 from spacy.strings import hash_string
 from spacy.training import Example
 
@@ -137,6 +138,22 @@ def test_over_texts_or_over_features_it_is_the_same_problem(monkeypatch):
     over_texts = scores()
     monkeypatch.setattr(tiny_fit, "MOST_TEXTS", 0)
     assert np.array(scores()) == pytest.approx(np.array(over_texts), abs=0.01)
+
+
+def test_of_copies_none_is_held_out_where_another_is_learned():
+    """Labels that the texts do not tell: whoever has seen a copy knows them, nobody else can."""
+    drawn = np.random.default_rng(0)
+    count, copies = 60, 4
+    texts = csr_matrix(np.tile(drawn.normal(size=(count, 200)), (copies, 1)))
+    targets = np.tile(np.eye(2)[drawn.integers(0, 2, count)], (copies, 1))
+    ones, names = np.ones((count * copies, 1)), [f"text {i}" for i in range(count)] * copies
+    numbers = tiny_fit.numbered(names)
+    assert list(numbers) == [*range(count)] * copies
+    apart = tiny_fit.fit(texts, identity(200, format="csr"), targets, ones, numbers=numbers, exclusive=True)
+    mixed = tiny_fit.fit(
+        texts, identity(200, format="csr"), targets, ones, numbers=np.arange(count * copies), exclusive=True
+    )
+    assert apart.loss > 0.6 > 0.3 > mixed.loss
 
 
 def test_several_labels_a_text_and_unknown_ones():
