@@ -243,6 +243,7 @@ class Transport:
             pycurl.PIPEWAIT: self._http2,
         }
         if url.startswith("https:"):
+            curl.unsetopt(pycurl.CAINFO)  # Else those are trusted that stand where libcurl was compiled.
             if trusted := _trusted():
                 options[pycurl.CAINFO_BLOB] = trusted
             if folder := ssl.get_default_verify_paths().capath:
