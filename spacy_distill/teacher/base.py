@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
@@ -178,22 +178,21 @@ class TeacherModel(ABC):
         """The same stream before `_finish`, for a model that needs raw replies of its own to finish others with."""
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
         ready: deque[tuple[int, Prompt, Reply]] = deque()
-        numbered = enumerate(prompts)
-        held: list[tuple[int, str]] = []
+        coming = self._looked_up(prompts)
+        held: list[tuple[int, Prompt, str, bool]] = []
         exhausted = False
 
         def misses() -> Iterator[Request]:
             """Ends early when many hits have piled up, so that they are handed on and not gathered; and when the
             budget has no room, until what is in flight is settled."""
             nonlocal exhausted
-            while (item := held.pop() if held else next(numbered, None)) is not None:
-                index, prompt = item[0], Prompt.of(item[1])
+            while (item := held.pop() if held else next(coming, None)) is not None:
+                index, prompt, key, new = item
                 self.check(prompt)
-                key = self.key(prompt)
                 if key in waiting:
                     waiting[key].append((index, prompt))
                     continue
-                known = self.ledger.get(key) if self.ledger else None
+                known = self.ledger.get(key) if self.ledger and not new else None
                 if known is not None:
                     known = Reply(known, replace(known.meta, cost_usd=self._cost(known.meta)))
                 else:
@@ -203,7 +202,7 @@ class TeacherModel(ABC):
                         yield request
                         continue
                     if waiting:
-                        held.append((index, prompt))
+                        held.append(item)
                         return
                     known = self._turned_away()
                 ready.append((index, prompt, known))
@@ -225,6 +224,20 @@ class TeacherModel(ABC):
                             reply = Reply(reply, replace(reply.meta, from_ledger=True))
             while ready:
                 yield ready.popleft()
+
+    def _looked_up(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, str, bool]]:
+        """Look a handful of prompts up together, as many as come back together.
+
+        YIELDS (Tuple[int, Prompt, str, bool]): Index, prompt, key, and whether nobody can have been asked for it: the
+            ledger did not have it, and it has not come before in the same handful.
+        """
+        numbered = enumerate(prompts)
+        while some := list(islice(numbered, max(1, self.max_in_flight // 4))):
+            keyed = [(index, prompt := Prompt.of(text), self.key(prompt)) for index, text in some]
+            seen = self.ledger.answered([key for _, _, key in keyed]) if self.ledger else set()
+            for index, prompt, key in keyed:
+                yield index, prompt, key, key not in seen
+                seen.add(key)
 
     def _turned_away(self) -> Reply:
         """RETURNS (Reply): What a text gets that is not asked for because the budget is spent. Nothing is kept."""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,8 +57,12 @@ _WAITING_S = 60.0
 _AT_ONCE = 500
 """Keys in one query; SQLite takes no more than 999 everywhere."""
 
-_PAGES_IN_LOG = 10_000
-"""Of 4 kB. Hashes are scattered over the index's pages: written back seldom, most of them are written once."""
+_ROWS_IN_LOG = 3000
+"""Some 40 MB of log, then it is written back. Keys are scattered over the index's pages: written back seldom, most of
+them are written once."""
+
+_PAGES_IN_LOG = 40_000
+"""Of 4 kB: from there on SQLite writes back by itself, with whoever commits waiting."""
 
 _ORPHANS: list[sqlite3.Connection | None] = []
 """Connections of a parent process: closing one here would disturb the parent's file locks."""
@@ -133,6 +137,8 @@ class Ledger:
         self._connection: sqlite3.Connection | None = None
         self._frames: set[str] = set()
         self._params: tuple[dict[str, Any], str] = ({}, "{}")
+        self._rows_in_log = 0
+        self._writing_back: threading.Thread | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self.path = Path(path)
@@ -236,7 +242,27 @@ class Ledger:
                 " WHERE replies.status = 'error'",
                 row,
             )
+            self._rows_in_log += 1
+            if self._rows_in_log >= _ROWS_IN_LOG:
+                self._rows_in_log = 0
+                self._writing_back = threading.Thread(target=self._write_back, name="spacy-distill-ledger")
+                self._writing_back.start()
         return reply
+
+    def _write_back(self) -> None:
+        """Move the log into the database while others go on writing to it, so that no request waits for the disk; then,
+        while they wait, what came meanwhile: only when nothing is left can the log begin anew.
+
+        Where it fails, nothing is lost: the log is as good a place, and SQLite will try again.
+        """
+        with suppress(sqlite3.Error):
+            (_, _, name) = self.connection.execute("PRAGMA database_list").fetchone()
+            uri = f"{Path(name).resolve().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(uri, uri=True, timeout=_WAITING_S, isolation_level=None)) as other:
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with self._lock:
+                if self._connection is not None:
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _json_of(self, params: dict[str, Any]) -> str:
         """The same object comes with every reply of a run."""
@@ -329,6 +355,9 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. It opens again by itself."""
+        thread = self._writing_back
+        if thread is not None and self._pid == os.getpid() and thread is not threading.current_thread():
+            thread.join()
         with self._lock:
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()

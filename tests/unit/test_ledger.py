@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import spacy_distill.teacher.ledger as ledger_module
 from spacy_distill.errors import InputError
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
@@ -182,3 +183,38 @@ def test_a_newer_versions_facts_are_ignored(tmp_path: Path) -> None:
     reply = ledger.get("k")
     assert reply is not None
     assert reply.meta.model == "m"
+
+
+def test_the_log_is_written_back_while_others_write_and_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_ROWS_IN_LOG", 50)
+    ledger, other = Ledger(tmp_path / "ledger.sqlite"), Ledger(tmp_path / "ledger.sqlite")
+    threads = [
+        threading.Thread(target=lambda one=one, name=name: [put(one, f"{name}{i}", "yes") for i in range(1000)])
+        for one, name in ((ledger, "a"), (other, "b"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Path(f"{ledger.path}-wal").stat().st_size < 10_000_000  # 18 million, if it never began anew
+    assert ledger.counts() == {"ok": 2000}
+    ledger.close()
+    other.close()
+    assert "spacy-distill-ledger" not in [thread.name for thread in threading.enumerate()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.sqlite"]
+    assert Ledger(ledger.path).counts() == {"ok": 2000}
+
+
+def test_a_ledger_that_was_moved_away_is_not_made_again_by_writing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_ROWS_IN_LOG", 3)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    put(ledger, "a", "yes")
+    (tmp_path / "ledger.sqlite").rename(tmp_path / "moved.sqlite")
+    for key in "bcd":
+        put(ledger, key, "yes")
+    ledger.close()
+    assert not (tmp_path / "ledger.sqlite").exists()
