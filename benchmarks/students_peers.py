@@ -29,6 +29,7 @@ class System:
     needs (Sequence[str]): Modules that must be installed.
     torch (bool): Whether torch is needed to predict. Where it is not, it is kept out of the process that predicts.
     per_text_s (float): CPU seconds that each text cost to encode, where encodings were taken from the cache.
+    apart_s (float): CPU seconds within `fit` that go into comparing with others, and not into the model.
     dev (Optional[float]): Accuracy on the held-out part of the labelled texts, for those that hold out.
     """
 
@@ -38,7 +39,7 @@ class System:
 
     def __init__(self, labels: Sequence[str], seed: int, encoder: Path, cache: Path | None) -> None:
         self.labels, self.seed, self.encoder, self.cache = list(labels), seed, encoder, cache
-        self.per_text_s = 0.0
+        self.per_text_s = self.apart_s = 0.0
         self.dev: float | None = None
 
     @classmethod

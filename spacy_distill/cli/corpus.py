@@ -20,6 +20,9 @@ def corpus(
     output_dir: Annotated[Path, typer.Argument(help="Where the corpus goes.")] = Path("corpus"),
     dev_share: Annotated[float, typer.Option(help="How much of it is for dev, between 0 and 1.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    splits: Annotated[
+        int, typer.Option(help="Divide it so often, for `sweep` to compare on more texts than one dev has.", min=1)
+    ] = 3,
     gold_dev: Annotated[
         Optional[Path], typer.Option(help="Gold to use as dev; all curated docs then go to train.")
     ] = None,
@@ -45,6 +48,10 @@ def corpus(
     of one group, and near-duplicates, are never on both sides; labels keep their proportions. Train keeps the
     teacher's probabilities as targets, dev has hard labels. The same input and seed give the same files.
 
+    One dev of a few hundred texts tells students apart badly. So there are further splits of the same docs, in folders
+    `split-1`, `split-2` with the same files: `sweep` trains each seed on its own. **--splits** 1, or **--gold-dev**:
+    none.
+
     **--oversample** 100 repeats texts of labels with fewer than 100 in train; `manifest.json` counts the copies. The
     student configs weigh rare classes already (`balance`), and count copies as texts: use one of the two. Class weights
     gained more in our measurements; entities have none.
@@ -59,6 +66,7 @@ def corpus(
     import srsly
 
     from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, build
+    from ..corpus.splits import remove_splits, split_folders
     from ..curation.write import BOOKS, KEPT
     from ..docs import read_annotated
     from ..errors import ConfigError
@@ -78,22 +86,32 @@ def corpus(
         texts = read_texts(gold_dev, text_field=text_field, group_field=group_field, gold_field=gold_field)
         first = records[0]
         gold = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
-    made = build(
-        docs,
-        records,
-        dev_share=dev_share,
-        seed=seed,
-        soft=not hard,
-        temperature=temperature,
-        oversample=oversample,
-        gold_dev=gold,
-        nlp=nlp,
-        sources=sources,
-        curation=srsly.read_json(books)["rules"] if books and books.is_file() else None,
-    )
-    made.write(output_dir, confidence=confidence)
+    rules = srsly.read_json(books)["rules"] if books and books.is_file() else None
+    folders = split_folders(output_dir, splits if gold is None else 1)
+    corpora = [
+        build(
+            docs,
+            records,
+            dev_share=dev_share,
+            seed=seed + number,
+            soft=not hard,
+            temperature=temperature,
+            oversample=oversample,
+            gold_dev=gold,
+            nlp=nlp,
+            sources=sources,
+            curation=rules,
+        )
+        for number in range(len(folders))
+    ]
+    for one, folder in zip(corpora, folders, strict=True):
+        one.write(folder, confidence=confidence)
+    remove_splits(output_dir, len(folders))
+    made = corpora[0]
     _print_manifest(made.manifest)
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
+    if folders[1:]:
+        console.print(f"Divided {len(folders) - 1} times more, for `sweep`: {', '.join(map(str, folders[1:]))}")
     if made.manifest.repeated:
         named = ", ".join(f"{label} ({count})" for label, count in made.manifest.repeated.items())
         classes = made.manifest.task == "textcat"

@@ -33,7 +33,8 @@ def sweep(
     seeds: Annotated[
         int,
         typer.Option(
-            help="How often each tier is trained, with seeds 0, 1, … (once, if the seed changes nothing).", min=1
+            help="How often each tier is trained, with seeds 0, 1, … (once a split, if the seed changes nothing).",
+            min=1,
         ),
     ] = 3,
     max_mb: Annotated[Optional[float], typer.Option(help="Choose no pipeline larger than this.")] = None,
@@ -50,23 +51,24 @@ def sweep(
     where it was, and a new tier costs itself alone.
 
     Compares them on dev: score with 95 % interval over all seeds, size, words a second (on unseen text, and warm), and
-    seconds to train. Gold for testing is not looked at. Chooses the best; with --max-mb the best of that size; with
+    seconds to train. Where the corpus has further splits, each seed has its own, so that there are more texts to
+    compare on. Gold for testing is not looked at. Chooses the best; with --max-mb the best of that size; with
     --within 1.0 the fastest within a point of it. If the chosen one needs no dev to know when to stop, as tiny and
     encoder do not, it is trained once more on train and dev together, unless people labelled dev or it becomes larger
     than --max-mb.
 
     Writes `OUTPUT_DIR/sweep.json` (every figure), `OUTPUT_DIR/sweep.svg` (score against speed, to open in a browser),
-    `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner: its best seed, or what learned from
-    dev too).
+    `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner: its best seed on the corpus's own
+    split, or what learned from dev too).
 
     Example: `spacy-distill sweep corpus training/sweep --within 1.0`
 
     Next: `spacy-distill evaluate training/sweep/model-best assets/gold.jsonl evaluation`, then `release`.
     """
     from ..corpus.build import DEV, LABELS, TRAIN
+    from ..corpus.splits import find_splits
     from ..errors import ConfigError, StageError
-    from ..evaluation.comparison import units
-    from ..evaluation.race import choose, race
+    from ..evaluation.race import choose, groups, race
     from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
     from ..evaluation.verdict import FEW_UNITS
 
@@ -74,28 +76,31 @@ def sweep(
         raise ConfigError(
             f"{output_dir / WINNER} is no sweep's: it would be replaced. Name another folder for the sweep."
         )
-    dev, seen = read_corpus(corpus)
-    tiers = _tiers(configs, dev[0].task, dev[0].exclusive, tier)
-    runs = _train(tiers, corpus, output_dir, seeds, jobs)
+    _, seen = read_corpus(corpus)
+    splits = find_splits(corpus)[:seeds]
+    devs = [read_corpus(split)[0] for split in splits]
+    tiers = _tiers(configs, devs[0][0].task, devs[0][0].exclusive, tier)
+    runs = _train(tiers, splits, output_dir, seeds, jobs)
     with progress("Comparing on dev", len(runs)) as advance:
-        candidates = race(runs, dev, seen, progress=advance)
+        candidates = race(runs, devs, seen, progress=advance)
+    drawn = groups(devs)
     try:
         chosen = choose(candidates, max_mb=max_mb, within=within)
     except StageError:
-        _print_table(candidates, candidates[0], len(dev))
+        _print_table(candidates, candidates[0], len(drawn), len(devs))
         raise
     why = _why(max_mb, within)
-    _print_table(candidates, chosen, len(dev))
+    _print_table(candidates, chosen, len(drawn), len(devs))
     (winner,) = (one for one in tiers if one.name == chosen.tier)
     last, how = _last(winner, chosen, corpus, output_dir, max_mb)
-    write(output_dir, candidates, chosen, last.model, why, [corpus / name for name in (TRAIN, DEV, LABELS)])
+    files = [split / name for split in splits for name in (TRAIN, DEV, LABELS)]
+    write(output_dir, candidates, chosen, last.model, why, files)
     console.print(f"Chosen: {chosen.tier} ({why}), {how}.")
     doubt = [one.tier for one in candidates[1:] if not one.behind.significant]
-    drawn = len(set(units([record.group for record in dev])))
-    if drawn < FEW_UNITS:
-        console.print(f"Dev has only {drawn} texts, or groups of texts: too few for the intervals to be trusted.")
+    if (independent := len(set(drawn))) < FEW_UNITS:
+        console.print(f"Dev has only {independent} texts, or groups of texts: too few for the intervals to be trusted.")
     elif doubt:
-        console.print(f"{len(dev)} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
+        console.print(f"{len(drawn)} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
     console.print(f"Wrote {output_dir / WINNER}, {output_dir / FIGURES} and {output_dir / PICTURE}")
 
 
@@ -120,15 +125,15 @@ def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | N
     return [one for one in tiers if not one.missing]
 
 
-def _train(tiers: Sequence[Tier], corpus: Path, output_dir: Path, seeds: int, jobs: int) -> list[Run]:
+def _train(tiers: Sequence[Tier], splits: Sequence[Path], output_dir: Path, seeds: int, jobs: int) -> list[Run]:
     """RETURNS (List[Run]): All that succeeded. RAISES (StageError): None did."""
     from ..errors import StageError
     from ..students.tiers import train_tier
 
-    todo = [(one, seed) for seed in range(seeds) for one in tiers if one.seeded or not seed]
+    todo = [(one, seed) for seed in range(seeds) for one in tiers if one.seeded or seed < len(splits)]
     runs, failures = [], []
     with progress("Training", len(todo)) as advance, ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(train_tier, one, corpus, output_dir, seed) for one, seed in todo]
+        futures = [pool.submit(train_tier, one, splits, output_dir, seed) for one, seed in todo]
         try:
             for future in futures:
                 try:
@@ -173,7 +178,7 @@ def _why(max_mb: float | None, within: float | None) -> str:
     return f"the best{size}" if within is None else f"the fastest within {within:g} points of the best{size}"
 
 
-def _print_table(candidates: Sequence[Candidate], chosen: Candidate, texts: int) -> None:
+def _print_table(candidates: Sequence[Candidate], chosen: Candidate, texts: int, splits: int) -> None:
     from ..evaluation.race import front
     from ..evaluation.report import figure
     from ..evaluation.verdict import METRIC_NAMES, points
@@ -181,7 +186,8 @@ def _print_table(candidates: Sequence[Candidate], chosen: Candidate, texts: int)
     on_front = front(candidates)
     main = chosen.main
     other = "macro_f1"
-    table = Table(title=f"Tiers on {texts} dev texts, the seeds together", title_justify="left")
+    where = f"the {texts} dev texts of {splits} splits" if splits > 1 else f"{texts} dev texts"
+    table = Table(title=f"Tiers on {where}, the seeds together", title_justify="left")
     table.add_column("tier")
     for name in (
         f"{METRIC_NAMES[main]} (95 %)", METRIC_NAMES[other], "behind (95 %)", "words/s fresh", "warm", "MB", "train s",

@@ -1,13 +1,16 @@
 """Trained tiers beside each other on dev: how good, how large, how fast; which to take. Gold for testing stays unseen.
 
-All seeds of a tier count together, over the same resamples of the dev texts for every tier. What is chosen on dev looks
+Seeds may have a dev each (Monte Carlo cross-validation). All seeds of a tier count together, over the same resamples of
+the dev texts for every tier. What is chosen on dev looks
 a little better there than it is: `evaluate` says how good it is on gold.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +44,7 @@ class Candidate:
     words_per_s (float): Whitespace words a second, one thread, warm: the same texts again and again.
     words_per_s_fresh (float): On texts not seen before, after the training texts.
     train_s (float): Seconds on the clock, median of the seeds.
-    best (Run): The seed that did best on dev.
+    best (Run): The seed that did best, of those with the first dev.
     """
 
     tier: str
@@ -63,42 +66,48 @@ class Candidate:
 
 def race(
     runs: Sequence[Run],
-    dev: Sequence[Annotation],
+    devs: Sequence[Sequence[Annotation]],
     seen: Sequence[str],
     *,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[Candidate]:
-    """Let every trained pipeline answer dev, and measure the best seed of each tier.
+    """Let every trained pipeline answer its dev, and measure the best one of each tier.
 
     runs (Sequence[Run]): Of all tiers, any number of seeds each.
-    dev (Sequence[Annotation]): The corpus's dev part.
-    seen (Sequence[str]): Training texts, to warm up with.
+    devs (Sequence[Sequence[Annotation]]): The dev part of each split. Seeds take turns: see `Run.split`.
+    seen (Sequence[str]): Training texts of the first split, to warm up with.
     seed (int): Of the bootstrap.
     progress (Optional[Callable[[int], None]]): Called with 1 for each pipeline that is done.
     RETURNS (List[Candidate]): The best first.
     """
-    main = "accuracy" if dev[0].task == "textcat" and dev[0].exclusive else "micro_f1"
+    first = devs[0]
+    main = "accuracy" if first[0].task == "textcat" and first[0].exclusive else "micro_f1"
     answers: dict[str, dict[int, list[Annotation]]] = {}
     for run in runs:
         nlp = load(run.model)
-        answers.setdefault(run.tier, {})[run.seed] = predict(nlp, find_component(nlp, dev[0].task), dev)
+        answers.setdefault(run.tier, {})[run.seed] = predict(nlp, find_component(nlp, first[0].task), devs[run.split])
         if progress is not None:
             progress(1)
-    labels = label_set(dev, *(records for seeds in answers.values() for records in seeds.values()))
+    labels = label_set(*devs, *(records for seeds in answers.values() for records in seeds.values()))
+    split_of = {run.seed: run.split for run in runs}
     tallies = {
-        tier: {s: tally(dev, records, labels) for s, records in seeds.items()} for tier, seeds in answers.items()
+        tier: {s: tally(devs[split_of[s]], records, labels) for s, records in seeds.items()}
+        for tier, seeds in answers.items()
     }
-    together = [Tally(labels, np.sum([one.counts for one in seeds.values()], axis=0)) for seeds in tallies.values()]
+    times = [Counter(split_of[s] for s in seeds) for seeds in tallies.values()]
+    each = math.lcm(*(count for counts in times for count in counts.values()))
+    sizes = [len(dev) for dev in devs]
+    together = [_end_to_end([(split_of[s], seeds[s]) for s in seeds], sizes, each) for seeds in tallies.values()]
     points = [scores(one.counts.sum(0)) for one in together]
-    draws = bootstrap(together, [record.group for record in dev], seed=seed)
+    draws = bootstrap(together, groups(devs), seed=seed)
     top = max(range(len(points)), key=lambda i: float(points[i][main]))
     found = []
     for (tier, seeds), point, drawn in zip(tallies.items(), points, draws, strict=True):
         by_seed = {s: float(scores(one.counts.sum(0))[main]) for s, one in seeds.items()}
         mine = [run for run in runs if run.tier == tier]
-        best = max(mine, key=lambda run: by_seed[run.seed])
-        warm, fresh = speeds(lambda best=best: load(best.model), seen, [record.text for record in dev])  # type: ignore[misc]
+        best = max(mine, key=lambda run: (run.split == 0, by_seed[run.seed]))
+        warm, fresh = speeds(lambda best=best: load(best.model), seen, [record.text for record in first])  # type: ignore[misc]
         found.append(
             Candidate(
                 tier=tier,
@@ -114,6 +123,31 @@ def race(
             )
         )
     return sorted(found, key=_rank)
+
+
+def groups(devs: Sequence[Sequence[Annotation]]) -> list[str]:
+    """RETURNS (List[str]): What is drawn together, for all texts of all devs: a text with itself, wherever it is; a
+    group of one dev."""
+    return [
+        f"text {record.text}" if record.group is None else f"group {number} {record.group}"
+        for number, dev in enumerate(devs)
+        for record in dev
+    ]
+
+
+def _end_to_end(runs: Sequence[tuple[int, Tally]], sizes: Sequence[int], each: int) -> Tally:
+    """RETURNS (Tally): Over the texts of all devs, one dev after the other.
+
+    runs (Sequence[Tuple[int, Tally]]): A tier's, with the number of their split.
+    sizes (Sequence[int]): Texts of each dev.
+    each (int): How often each text is to count, however many runs answered it.
+    """
+    labels, width = runs[0][1].labels, runs[0][1].counts.shape[1]
+    parts = []
+    for split, size in enumerate(sizes):
+        there = [one.counts for number, one in runs if number == split]
+        parts.append(sum(there) * (each // len(there)) if there else np.zeros((size, width)))
+    return Tally(labels, np.concatenate(parts))
 
 
 def _rank(candidate: Candidate) -> tuple[float, float]:

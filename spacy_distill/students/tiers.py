@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +62,7 @@ class Run:
     model (Path): The best step, as `spacy train` left it.
     train_s (float): Seconds on the clock.
     kept (bool): It was done before, and not again.
+    split (int): Which of the corpus's splits it learned from.
     """
 
     tier: str
@@ -69,6 +70,7 @@ class Run:
     model: Path
     train_s: float
     kept: bool
+    split: int = 0
 
 
 def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
@@ -147,20 +149,22 @@ def _settings(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
+def train_tier(tier: Tier, splits: Sequence[Path], output_dir: Path, seed: int) -> Run:
     """Train a tier with `spacy train` in a process of its own with one thread, unless that was done before.
 
-    corpus (Path): What `spacy-distill corpus` wrote.
+    splits (Sequence[Path]): Folders of a corpus, see `splits.find_splits`. Seeds take turns.
     output_dir (Path): Of all trainings: this one gets `TIER/SEED`.
     RETURNS (Run): The training.
     RAISES (StageError): It failed. The message has the last lines of its log.
     """
     folder = output_dir / tier.name / str(seed)
+    split = seed % len(splits)
+    corpus = splits[split]
     key = _key(tier, corpus, seed)
     if (folder / RUN).is_file():
         known = json.loads((folder / RUN).read_text(encoding="utf8"))
         if known["key"] == key and (folder / MODEL_BEST).is_dir():
-            return Run(tier.name, seed, folder / MODEL_BEST, known["train_s"], True)
+            return Run(tier.name, seed, folder / MODEL_BEST, known["train_s"], True, split)
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -186,7 +190,7 @@ def train_tier(tier: Tier, corpus: Path, output_dir: Path, seed: int) -> Run:
         raise StageError(f"{tier.name}, seed {seed}: {' / '.join(lines[-_SAID_LINES:])} ({folder / LOG} has it all)")
     shutil.rmtree(folder / "model-last", ignore_errors=True)
     write_json(folder / RUN, {"key": key, "tier": tier.name, "seed": seed, "train_s": train_s})
-    return Run(tier.name, seed, folder / MODEL_BEST, train_s, False)
+    return Run(tier.name, seed, folder / MODEL_BEST, train_s, False, split)
 
 
 def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
@@ -203,7 +207,7 @@ def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
     write_docs(folder / TRAIN, docs, keep="confidence" if weighted else "targets")
     for name in (DEV, LABELS):
         shutil.copyfile(corpus / name, folder / name)
-    run = train_tier(tier, folder, folder, 0)
+    run = train_tier(tier, [folder], folder, 0)
     meta = run.model / "meta.json"
     write_json(meta, {**srsly.read_json(meta), "performance": {}})
     return run

@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from spacy_distill.cli import app
 from spacy_distill.cli.sweep import _last
 from spacy_distill.corpus.build import build
-from spacy_distill.docs import doc_of, read_docs
+from spacy_distill.corpus.splits import find_splits
+from spacy_distill.docs import annotate_doc, doc_of, make_doc, read_docs, write_docs
 from spacy_distill.evaluation.race import race
 from spacy_distill.evaluation.race_files import read_corpus
 from spacy_distill.students.tiers import find_tiers, train_tier
-from spacy_distill.types import Annotation
+from spacy_distill.types import Annotation, Text
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 THINGS = ("lamp", "kettle", "chair", "radio", "coat", "clock", "mirror", "basket", "pillow", "ladder", "bucket", "fan")
@@ -97,7 +98,7 @@ def test_the_projects_own_tiers_are_found() -> None:
 def test_a_training_is_done_once_for_a_config_a_corpus_and_a_seed(configs: Path, corpus: Path, tmp_path: Path) -> None:
     def once(seed: int) -> tuple[bool, str]:
         (tier,) = (tier for tier in find_tiers(configs, "textcat", True) if tier.name == "textcat_fast")
-        run = train_tier(tier, corpus, tmp_path / "out", seed)
+        run = train_tier(tier, [corpus], tmp_path / "out", seed)
         assert spacy.load(run.model)("the lamp broke").cats
         return run.kept, json.loads((run.model.parent / "run.json").read_text("utf8"))["key"]
 
@@ -171,8 +172,9 @@ def test_what_grows_beyond_the_limit_or_would_learn_gold_stays_as_it_was(
 ) -> None:
     (configs / "textcat_tiny.cfg").write_text((CONFIGS / "textcat_tiny.cfg").read_text("utf8"), "utf8")
     (tier,) = (tier for tier in find_tiers(configs, "textcat", True) if tier.name == "textcat_tiny")
-    run = train_tier(tier, corpus, tmp_path / "out", 0)
-    (candidate,) = race([run], *read_corpus(corpus))
+    run = train_tier(tier, [corpus], tmp_path / "out", 0)
+    dev, seen = read_corpus(corpus)
+    (candidate,) = race([run], [dev], seen)
     last, how = _last(tier, candidate, corpus, tmp_path / "out", 1e-6)
     assert last is candidate.best
     assert how.startswith("seed 0; with dev it would have 0.")
@@ -181,6 +183,41 @@ def test_what_grows_beyond_the_limit_or_would_learn_gold_stays_as_it_was(
     manifest = (checked / "manifest.json").read_text("utf8").replace('"dev_from": "silver"', '"dev_from": "gold"')
     (checked / "manifest.json").write_text(manifest, "utf8")
     assert _last(tier, candidate, checked, tmp_path / "out", None) == (candidate.best, "seed 0")
+
+
+@pytest.mark.slow
+def test_each_seed_has_a_split_of_its_own_where_the_corpus_has_several(configs: Path, tmp_path: Path) -> None:
+    (configs / "textcat_tiny.cfg").write_text((CONFIGS / "textcat_tiny.cfg").read_text("utf8"), "utf8")
+    nlp, records = spacy.blank("en"), _records()
+    docs, out = tmp_path / "curated.spacy", tmp_path / "out"
+    write_docs(docs, (annotate_doc(make_doc(nlp, Text(item.id, item.text)), item) for item in records))
+    corpus = tmp_path / "corpus"
+    made = CliRunner().invoke(app, ["corpus", str(docs), str(corpus), "--dev-share", "0.25"], catch_exceptions=False)
+    assert "Divided 2 times more, for `sweep`" in made.output
+    devs = [read_corpus(folder)[0] for folder in find_splits(corpus)]
+    assert len({frozenset(record.text for record in dev) for dev in devs}) == len(devs) == 3
+    assert len({(folder / "manifest.json").read_text("utf8") for folder in find_splits(corpus)}) == 3
+    options = (corpus, out, "--configs", configs, "--tier", "textcat_tiny", "--tier", "textcat_fast")
+    code, said = _sweep(*options, "--seeds", 4)
+    assert code == 0, said
+    texts = sum(map(len, devs))
+    assert f"Tiers on the {texts} dev texts of 3 splits" in said
+    tiers = {tier["tier"]: tier for tier in json.loads((out / "sweep.json").read_text("utf8"))["tiers"]}
+    assert set(tiers["textcat_tiny"]["by_seed"]) == {"0", "1", "2"}  # a fourth would be the first again
+    assert set(tiers["textcat_fast"]["by_seed"]) == {"0", "1", "2", "3"}
+    assert tiers["textcat_fast"]["best"]["seed"] in (0, 3)  # those of the corpus's own split
+    (tiny,) = (tier for tier in find_tiers(configs, "textcat", True) if tier.name == "textcat_tiny")
+    runs = [train_tier(tiny, find_splits(corpus), out, seed) for seed in range(3)]
+    assert all(run.kept for run in runs)
+    right = sum(
+        max(doc.cats, key=doc.cats.__getitem__) == record.label
+        for run, dev in zip(runs, devs, strict=True)
+        for doc, record in zip(spacy.load(run.model).pipe(record.text for record in dev), dev, strict=True)
+    )
+    assert tiers["textcat_tiny"]["scores"]["accuracy"]["value"] == pytest.approx(right / texts)
+    CliRunner().invoke(app, ["corpus", str(docs), str(corpus), "--splits", "1"], catch_exceptions=False)
+    assert find_splits(corpus) == [corpus]
+    assert not list(corpus.glob("split-*"))
 
 
 def test_an_unknown_tier_names_those_there_are(configs: Path, corpus: Path, tmp_path: Path) -> None:
