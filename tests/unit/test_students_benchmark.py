@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks import entity_tiers
 from benchmarks.students_data import TEACHER_ACCURACY, load, names
 from benchmarks.students_table import rows_of, summary
+from spacy_distill.texts import read_texts
 
 
 def _found(system: str, seed: int, accuracy: float, dev: float | None, speed: float = 1000.0) -> dict[str, Any]:
@@ -83,3 +85,13 @@ def test_the_simulated_teacher_is_right_as_often_as_it_says(data: Path) -> None:
     assert sum(sure) / len(sure) == pytest.approx(TEACHER_ACCURACY, abs=0.01)  # calibrated
     half = sorted(zip(sure, right, strict=True), reverse=True)[: len(sure) // 2]
     assert sum(correct for _, correct in half) / len(half) > TEACHER_ACCURACY + 0.1
+
+
+def test_no_tested_sentence_is_learned_nor_gives_words_to_the_vectors(data: Path, tmp_path: Path) -> None:
+    cell = entity_tiers._cell("mit_restaurant:500", tmp_path)
+    tested = {record.text for record in cell.gold}
+    assert len(cell.labelled) == 500
+    assert len(tested) > 1400
+    assert not tested & {record.text for record in cell.labelled}
+    assert not tested & {text.text for path in cell.unlabelled for text in read_texts(path)}
+    assert {span.label for record in cell.labelled for span in record.ents or ()} == set(cell.gold[0].labels)
