@@ -243,10 +243,12 @@ class Ledger:
                 row,
             )
             self._rows_in_log += 1
-            if self._rows_in_log >= _ROWS_IN_LOG:
+            if self._rows_in_log >= _ROWS_IN_LOG and not (self._writing_back and self._writing_back.is_alive()):
                 self._rows_in_log = 0
-                self._writing_back = threading.Thread(target=self._write_back, name="spacy-distill-ledger")
-                self._writing_back.start()
+                thread = threading.Thread(target=self._write_back, name="spacy-distill-ledger")
+                with suppress(RuntimeError):  # No more threads can be had: not a reason to lose a reply.
+                    thread.start()
+                    self._writing_back = thread
         return reply
 
     def _write_back(self) -> None:
