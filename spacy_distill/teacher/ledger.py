@@ -64,6 +64,9 @@ them are written once."""
 _PAGES_IN_LOG = 40_000
 """Of 4 kB: from there on SQLite writes back by itself, with whoever commits waiting."""
 
+_WRITING_BACK_S = 0.1
+"""So long may the log's end wait for other processes, with this one's requests waiting too."""
+
 _ORPHANS: list[sqlite3.Connection | None] = []
 """Connections of a parent process: closing one here would disturb the parent's file locks."""
 
@@ -260,11 +263,10 @@ class Ledger:
         with suppress(sqlite3.Error):
             (_, _, name) = self.connection.execute("PRAGMA database_list").fetchone()
             uri = f"{Path(name).resolve().as_uri()}?mode=rw"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_WAITING_S, isolation_level=None)) as other:
+            with closing(sqlite3.connect(uri, uri=True, timeout=_WRITING_BACK_S, isolation_level=None)) as other:
                 other.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            with self._lock:
-                if self._connection is not None:
-                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                with self._lock:
+                    other.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def _json_of(self, params: dict[str, Any]) -> str:
         """The same object comes with every reply of a run."""
