@@ -171,16 +171,17 @@ def _measure(cell: Cell, runs: Sequence[Run], folder: Path) -> dict[str, Any]:
         found = [{(span.start, span.end, span.label) for span in answer.ents or ()} for answer in answers]
         found_new.append(sum(len(wanted.keys() & there) for wanted, there in zip(new, found, strict=True)))
     f = [float(scores(one.counts.sum(0))["micro_f1"]) for one in counts]
-    (drawn,) = bootstrap([replace(counts[0], counts=sum(one.counts for one in counts))], [None] * len(cell.gold))
-    bounds = interval(statistics.mean(f), drawn["micro_f1"])
+    together = replace(counts[0], counts=sum(one.counts for one in counts))
+    (drawn,) = bootstrap([together], [None] * len(cell.gold))
+    bounds = interval(float(scores(together.counts.sum(0))["micro_f1"]), drawn["micro_f1"])
     words = {word for spans in new for entity in spans.values() for word in entity if word not in known}
     number = sum(map(len, new))
     row = {
-        "f": round(statistics.mean(f), 4),
+        "f": round(bounds.value, 4),
         "low": round(bounds.low, 4),
         "high": round(bounds.high, 4),
         "f_by_seed": [round(one, 4) for one in f],
-        "recall_new": round(statistics.mean(found_new) / number, 4),
+        "recall_new": round(statistics.mean(found_new) / max(1, number), 4),
         "share_new": round(number / sum(len(record.ents or ()) for record in cell.gold), 4),
         "train_s": round(statistics.median(run.train_s for run in runs), 1),
         "mb": round(size_mb(runs[0].model), 2),

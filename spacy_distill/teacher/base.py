@@ -3,7 +3,7 @@
 import typing
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -166,7 +166,8 @@ class TeacherModel(ABC):
         """Answer a stream of prompts. Each reply is in the ledger before it is handed on.
 
         With a ledger, the same prompt is asked once, however often it comes; without one, once at a time. Prompts are
-        pulled as the model can take them, so the stream may be endless.
+        pulled as the model can take them and looked up by the handful, up to a quarter of `max_in_flight` ahead, so the
+        stream may be endless.
 
         prompts (Iterable[str]): Prompts; `Prompt` objects give a model more to work with.
         YIELDS (Tuple[int, Reply]): The prompt's index and its reply, as they arrive, not in order.
@@ -178,7 +179,7 @@ class TeacherModel(ABC):
         """The same stream before `_finish`, for a model that needs raw replies of its own to finish others with."""
         waiting: dict[str, list[tuple[int, Prompt]]] = {}
         ready: deque[tuple[int, Prompt, Reply]] = deque()
-        coming = self._looked_up(prompts)
+        coming = self._looked_up(prompts, waiting)
         held: list[tuple[int, Prompt, str, bool]] = []
         exhausted = False
 
@@ -225,16 +226,19 @@ class TeacherModel(ABC):
             while ready:
                 yield ready.popleft()
 
-    def _looked_up(self, prompts: Iterable[str]) -> Iterator[tuple[int, Prompt, str, bool]]:
+    def _looked_up(self, prompts: Iterable[str], waiting: Container[str]) -> Iterator[tuple[int, Prompt, str, bool]]:
         """Look a handful of prompts up together, as many as come back together.
 
-        YIELDS (Tuple[int, Prompt, str, bool]): Index, prompt, key, and whether nobody can have been asked for it: the
-            ledger did not have it, and it has not come before in the same handful.
+        waiting (Container[str]): Keys that are being asked for.
+        YIELDS (Tuple[int, Prompt, str, bool]): Index, prompt, key, and whether it is new: not in the ledger and not
+            asked for when it was looked up, nor there earlier in the same handful. Only what is not new can have been
+            answered meanwhile.
         """
         numbered = enumerate(prompts)
         while some := list(islice(numbered, max(1, self.max_in_flight // 4))):
             keyed = [(index, prompt := Prompt.of(text), self.key(prompt)) for index, text in some]
             seen = self.ledger.answered([key for _, _, key in keyed]) if self.ledger else set()
+            seen.update(key for _, _, key in keyed if key in waiting)
             for index, prompt, key in keyed:
                 yield index, prompt, key, key not in seen
                 seen.add(key)

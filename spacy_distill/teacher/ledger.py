@@ -9,13 +9,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
 from .types import Prompt, Reply, ReplyMeta
+from .write_back import WriteBack
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -57,15 +58,8 @@ _WAITING_S = 60.0
 _AT_ONCE = 500
 """Keys in one query; SQLite takes no more than 999 everywhere."""
 
-_ROWS_IN_LOG = 3000
-"""Some 40 MB of log, then it is written back. Keys are scattered over the index's pages: written back seldom, most of
-them are written once."""
-
 _PAGES_IN_LOG = 40_000
-"""Of 4 kB: from there on SQLite writes back by itself, with whoever commits waiting."""
-
-_WRITING_BACK_S = 0.1
-"""So long may the log's end wait for other processes, with this one's requests waiting too."""
+"""Of 4 kB: from there on SQLite writes back by itself, with whoever commits waiting; see `write_back`."""
 
 _ORPHANS: list[sqlite3.Connection | None] = []
 """Connections of a parent process: closing one here would disturb the parent's file locks."""
@@ -140,9 +134,8 @@ class Ledger:
         self._connection: sqlite3.Connection | None = None
         self._frames: set[str] = set()
         self._params: tuple[dict[str, Any], str] = ({}, "{}")
-        self._rows_in_log = 0
-        self._writing_back: threading.Thread | None = None
         self._lock = threading.RLock()
+        self._write_back = WriteBack(self._lock)
         self._pid = os.getpid()
         self.path = Path(path)
 
@@ -245,28 +238,8 @@ class Ledger:
                 " WHERE replies.status = 'error'",
                 row,
             )
-            self._rows_in_log += 1
-            if self._rows_in_log >= _ROWS_IN_LOG and not (self._writing_back and self._writing_back.is_alive()):
-                self._rows_in_log = 0
-                thread = threading.Thread(target=self._write_back, name="spacy-distill-ledger")
-                with suppress(RuntimeError):  # No more threads can be had: not a reason to lose a reply.
-                    thread.start()
-                    self._writing_back = thread
+            self._write_back.count(self.connection)
         return reply
-
-    def _write_back(self) -> None:
-        """Move the log into the database while others go on writing to it, so that no request waits for the disk; then,
-        while they wait, what came meanwhile: only when nothing is left can the log begin anew.
-
-        Where it fails, nothing is lost: the log is as good a place, and SQLite will try again.
-        """
-        with suppress(sqlite3.Error):
-            (_, _, name) = self.connection.execute("PRAGMA database_list").fetchone()
-            uri = f"{Path(name).resolve().as_uri()}?mode=rw"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_WRITING_BACK_S, isolation_level=None)) as other:
-                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                with self._lock:
-                    other.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def _json_of(self, params: dict[str, Any]) -> str:
         """The same object comes with every reply of a run."""
@@ -359,9 +332,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. It opens again by itself."""
-        thread = self._writing_back
-        if thread is not None and self._pid == os.getpid() and thread is not threading.current_thread():
-            thread.join()
+        self._write_back.finish()
         with self._lock:
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()

@@ -1,14 +1,17 @@
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-import spacy_distill.teacher.ledger as ledger_module
 from spacy_distill.errors import InputError
+from spacy_distill.teacher import write_back
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt, Reply, ReplyMeta
 
@@ -137,6 +140,7 @@ def test_threads_share_it(tmp_path: Path) -> None:
 
 _WRITER = """
 import sys, time
+from spacy_distill.teacher import write_back
 from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.teacher.types import Prompt, Reply
 path, name = sys.argv[1:]
@@ -188,7 +192,7 @@ def test_a_newer_versions_facts_are_ignored(tmp_path: Path) -> None:
 def test_the_log_is_written_back_while_others_write_and_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "_ROWS_IN_LOG", 50)
+    monkeypatch.setattr(write_back, "_ROWS_IN_LOG", 50)
     ledger, other = Ledger(tmp_path / "ledger.sqlite"), Ledger(tmp_path / "ledger.sqlite")
     threads = [
         threading.Thread(target=lambda one=one, name=name: [put(one, f"{name}{i}", "yes") for i in range(1000)])
@@ -210,7 +214,7 @@ def test_the_log_is_written_back_while_others_write_and_begins_anew(
 def test_a_ledger_that_was_moved_away_is_not_made_again_by_writing_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "_ROWS_IN_LOG", 3)
+    monkeypatch.setattr(write_back, "_ROWS_IN_LOG", 3)
     ledger = Ledger(tmp_path / "ledger.sqlite")
     put(ledger, "a", "yes")
     (tmp_path / "ledger.sqlite").rename(tmp_path / "moved.sqlite")
@@ -218,3 +222,37 @@ def test_a_ledger_that_was_moved_away_is_not_made_again_by_writing_back(
         put(ledger, key, "yes")
     ledger.close()
     assert not (tmp_path / "ledger.sqlite").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_forked_while_the_log_is_written_back_can_use_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_back, "_ROWS_IN_LOG", 20)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for number in range(600):
+        put(ledger, f"k{number}", "yes")
+        if number % 20 == 19:
+            child = os.fork()
+            if not child:
+                os._exit(0 if ledger.get("k0") == "yes" else 1)
+            deadline = time.monotonic() + 30.0
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+                if time.monotonic() > deadline:
+                    os.kill(child, signal.SIGKILL)
+                time.sleep(0.001)
+            assert ended[1] == 0
+
+
+def test_writing_back_gives_way_to_a_transaction_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_back, "_ROWS_IN_LOG", 1)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    put(ledger, "a", "yes")
+    ledger._write_back.finish()
+    with ledger.transaction():
+        put(ledger, "b", "yes")
+        ledger._write_back.finish()
+    assert ledger.counts() == {"ok": 2}

@@ -1,3 +1,4 @@
+import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_the_same_prompt_is_asked_once(tmp_path: Path) -> None:
     model = Backwards(tmp_path / "ledger.sqlite")
     assert answers(model, prompts) == [f"re: {prompt}" for prompt in prompts]
     assert model.asked.count("x") == 1
+
+
+@pytest.mark.parametrize("handful", [1, 3, 8])
+def test_the_same_prompt_is_asked_once_however_its_copies_fall(tmp_path: Path, handful: int) -> None:
+    class Wide(Backwards):
+        max_in_flight = 4 * handful
+
+    rng = random.Random(0)
+    for number in range(100):
+        model = Wide(tmp_path / f"{number}.sqlite")
+        prompts = [f"p{rng.randrange(30)}" for _ in range(60)]
+        assert answers(model, prompts) == [f"re: {prompt}" for prompt in prompts]
+        assert sorted(model.asked) == sorted(set(prompts))
 
 
 def test_a_rerun_asks_only_for_what_is_missing(tmp_path: Path) -> None:
