@@ -12,6 +12,9 @@ from ..types import TaskName
 from .common import blank, console
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..corpus.build import Corpus
     from ..corpus.manifest import Manifest
 
 
@@ -65,8 +68,8 @@ def corpus(
     """
     import srsly
 
-    from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, build
-    from ..corpus.splits import remove_splits, split_folders
+    from ..corpus.build import DEV, LABELS, TRAIN, build
+    from ..corpus.manifest import MANIFEST
     from ..curation.write import BOOKS, KEPT
     from ..docs import read_annotated
     from ..errors import ConfigError
@@ -87,9 +90,9 @@ def corpus(
         first = records[0]
         gold = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
     rules = srsly.read_json(books)["rules"] if books and books.is_file() else None
-    folders = split_folders(output_dir, splits if gold is None else 1)
-    corpora = [
-        build(
+
+    def divided(number: int) -> Corpus:
+        return build(
             docs,
             records,
             dev_share=dev_share,
@@ -102,16 +105,15 @@ def corpus(
             sources=sources,
             curation=rules,
         )
-        for number in range(len(folders))
-    ]
-    for one, folder in zip(corpora, folders, strict=True):
-        one.write(folder, confidence=confidence)
-    remove_splits(output_dir, len(folders))
-    made = corpora[0]
+
+    made = divided(0)
+    made.write(output_dir, confidence=confidence)
+    further = _divide_further(divided, made, output_dir, splits if gold is None else 1, confidence=confidence)
     _print_manifest(made.manifest)
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (TRAIN, DEV, LABELS, MANIFEST))}")
-    if folders[1:]:
-        console.print(f"Divided {len(folders) - 1} times more, for `sweep`: {', '.join(map(str, folders[1:]))}")
+    if further:
+        times = f"{further} time{'s' if further > 1 else ''}"
+        console.print(f"Divided {times} more, for `sweep`: {', '.join(f'split-{i + 1}' for i in range(further))}")
     if made.manifest.repeated:
         named = ", ".join(f"{label} ({count})" for label, count in made.manifest.repeated.items())
         classes = made.manifest.task == "textcat"
@@ -120,6 +122,32 @@ def corpus(
     if made.manifest.unseen_labels:
         named = ", ".join(made.manifest.unseen_labels)
         console.print(f"Without one example in train, so never predicted: {named}", style="yellow")
+
+
+def _divide_further(
+    divided: Callable[[int], Corpus], made: Corpus, output_dir: Path, splits: int, *, confidence: bool
+) -> int:
+    """Write the splits beside the corpus's own, as far as they can be had: groups stay whole, and there may be few.
+
+    RETURNS (int): How many.
+    """
+    from ..corpus.splits import split_folder
+    from ..errors import StageError
+
+    written = 0
+    devs = [{doc.text for doc in made.dev}]
+    for number in range(1, splits):
+        try:
+            other = divided(number)
+        except StageError:
+            continue
+        if (dev := {doc.text for doc in other.dev}) not in devs:
+            written += 1
+            devs.append(dev)
+            other.write(split_folder(output_dir, written), confidence=confidence)
+    if written < splits - 1:
+        console.print(f"{splits - 1 - written} further splits would have nothing in dev, or the same again: left out.")
+    return written
 
 
 def _print_manifest(manifest: Manifest) -> None:

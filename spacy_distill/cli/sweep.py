@@ -76,31 +76,31 @@ def sweep(
         raise ConfigError(
             f"{output_dir / WINNER} is no sweep's: it would be replaced. Name another folder for the sweep."
         )
-    _, seen = read_corpus(corpus)
     splits = find_splits(corpus)[:seeds]
-    devs = [read_corpus(split)[0] for split in splits]
+    parts = [read_corpus(split) for split in splits]
+    devs, seen = [dev for dev, _ in parts], parts[0][1]
     tiers = _tiers(configs, devs[0][0].task, devs[0][0].exclusive, tier)
     runs = _train(tiers, splits, output_dir, seeds, jobs)
     with progress("Comparing on dev", len(runs)) as advance:
         candidates = race(runs, devs, seen, progress=advance)
-    drawn = groups(devs)
+    texts = len({record.text for dev in devs for record in dev})
     try:
         chosen = choose(candidates, max_mb=max_mb, within=within)
     except StageError:
-        _print_table(candidates, candidates[0], len(drawn), len(devs))
+        _print_table(candidates, candidates[0], texts, len(devs))
         raise
     why = _why(max_mb, within)
-    _print_table(candidates, chosen, len(drawn), len(devs))
+    _print_table(candidates, chosen, texts, len(devs))
     (winner,) = (one for one in tiers if one.name == chosen.tier)
     last, how = _last(winner, chosen, corpus, output_dir, max_mb)
     files = [split / name for split in splits for name in (TRAIN, DEV, LABELS)]
     write(output_dir, candidates, chosen, last.model, why, files)
     console.print(f"Chosen: {chosen.tier} ({why}), {how}.")
     doubt = [one.tier for one in candidates[1:] if not one.behind.significant]
-    if (independent := len(set(drawn))) < FEW_UNITS:
+    if (independent := len(set(groups(devs)))) < FEW_UNITS:
         console.print(f"Dev has only {independent} texts, or groups of texts: too few for the intervals to be trusted.")
     elif doubt:
-        console.print(f"{len(drawn)} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
+        console.print(f"{texts} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
     console.print(f"Wrote {output_dir / WINNER}, {output_dir / FIGURES} and {output_dir / PICTURE}")
 
 
@@ -126,7 +126,7 @@ def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | N
 
 
 def _train(tiers: Sequence[Tier], splits: Sequence[Path], output_dir: Path, seeds: int, jobs: int) -> list[Run]:
-    """RETURNS (List[Run]): All that succeeded. RAISES (StageError): None did."""
+    """RETURNS (List[Run]): Of all tiers that succeeded on every split. RAISES (StageError): None did."""
     from ..errors import StageError
     from ..students.tiers import train_tier
 
@@ -147,15 +147,19 @@ def _train(tiers: Sequence[Tier], splits: Sequence[Path], output_dir: Path, seed
             raise
     for failure in failures:
         console.print(f"Failed: {failure}", style="red")
-    if not runs:
+    partly = {
+        run.tier for run in runs if {one.split for one in runs if one.tier == run.tier} != set(range(len(splits)))
+    }
+    for name in sorted(partly):
+        console.print(f"{name} is left out: it could not be trained on each of the {len(splits)} splits.", style="red")
+    if not (whole := [run for run in runs if run.tier not in partly]):
         raise StageError(f"No tier could be trained. {failures[0]}")
-    return runs
+    return whole
 
 
 def _last(tier: Tier, chosen: Candidate, corpus: Path, output_dir: Path, max_mb: float | None) -> tuple[Run, str]:
     """RETURNS (Tuple[Run, str]): The training whose pipeline is the winner, and in words which one it is."""
-    from ..corpus.build import MANIFEST
-    from ..corpus.manifest import Manifest
+    from ..corpus.manifest import MANIFEST, Manifest
     from ..errors import StageError
     from ..evaluation.pipelines import size_mb
     from ..students.tiers import train_on_all
@@ -186,7 +190,7 @@ def _print_table(candidates: Sequence[Candidate], chosen: Candidate, texts: int,
     on_front = front(candidates)
     main = chosen.main
     other = "macro_f1"
-    where = f"the {texts} dev texts of {splits} splits" if splits > 1 else f"{texts} dev texts"
+    where = f"{texts} dev texts of {splits} splits" if splits > 1 else f"{texts} dev texts"
     table = Table(title=f"Tiers on {where}, the seeds together", title_justify="left")
     table.add_column("tier")
     for name in (

@@ -20,13 +20,14 @@ from ..docs import doc_of, write_docs
 from ..errors import ConfigError, InputError, StageError
 from ..files import write_json
 from ..types import Annotation, Text
-from .manifest import Manifest, Part
+from .manifest import MANIFEST, Manifest, Part
 from .oversample import repeats
 from .split import split
+from .splits import remove_splits
 
 logger = logging.getLogger("spacy_distill")
 
-TRAIN, DEV, LABELS, MANIFEST = "train.spacy", "dev.spacy", "labels.json", "manifest.json"
+TRAIN, DEV, LABELS = "train.spacy", "dev.spacy", "labels.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class Corpus:
 
     def write(self, output_dir: Path, *, confidence: bool = False) -> None:
         """Write `train.spacy`, `dev.spacy`, `labels.json` and `manifest.json`. The docs have what training needs and
-        no more: who said what stands in the curated docs.
+        no more: who said what stands in the curated docs. Further splits of what stood there before are removed.
 
         confidence (bool): A student's `weight = "confidence"` needs to know how sure the teacher was, too.
         """
         keep: Literal["confidence", "targets"] = "confidence" if confidence else "targets"
+        remove_splits(output_dir)
         write_docs(output_dir / TRAIN, self.train, keep=keep)
         write_docs(output_dir / DEV, self.dev, keep=keep)
         write_json(output_dir / LABELS, self.labels)
@@ -142,20 +144,21 @@ def build(
         sources=dict(sources or {}),
         curation=curation,
         versions={"spacy": version("spacy"), "spacy_distill": version("spacy-distill")},
-        dev_groups=_numbered([record.group for record in dev_records]),
+        dev_groups=_numbered(dev_records, annotations if gold_dev is None else dev_records),
         oversample=oversample,
         repeated=dict(Counter(label for _, label in copies)),
     )
     return Corpus(train_docs, dev_docs, _label_data(first, train_docs), manifest)
 
 
-def _numbered(groups: Sequence[str | None]) -> list[int]:
-    """RETURNS (List[int]): A number for each group, and one of its own for a text without; empty if none has one."""
-    if not any(groups):
+def _numbered(dev: Sequence[Annotation], texts: Sequence[Annotation]) -> list[int]:
+    """RETURNS (List[int]): For each text of dev the number of its group among all texts, the same in every split; one
+    of its own for a text without. Empty if no text of dev has a group."""
+    if not any(record.group for record in dev):
         return []
-    names = [("text", str(number)) if group is None else ("group", group) for number, group in enumerate(groups)]
+    names = [("text", record.id) if record.group is None else ("group", record.group) for record in texts]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return [numbers[name] for name in names]
+    return [numbers[("text", record.id) if record.group is None else ("group", record.group)] for record in dev]
 
 
 def _check(annotations: Sequence[Annotation]) -> None:

@@ -13,6 +13,8 @@ from ..errors import InputError, StageError
 from ..files import write_json
 from ..types import TaskName
 
+MANIFEST = "manifest.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

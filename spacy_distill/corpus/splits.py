@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
-from .build import MANIFEST
+from .manifest import MANIFEST
 
 
-def split_folders(corpus: Path, number: int) -> list[Path]:
-    """RETURNS (List[Path]): Where so many splits stand, the corpus's own first."""
-    return [corpus, *(corpus / f"split-{i}" for i in range(1, number))]
+def split_folder(corpus: Path, number: int) -> Path:
+    """RETURNS (Path): Where a split stands; the corpus's own, 0, in the corpus's folder itself."""
+    return corpus / f"split-{number}" if number else corpus
 
 
 def find_splits(corpus: Path) -> list[Path]:
     """RETURNS (List[Path]): The folders of all the splits there are, the corpus's own first."""
-    found = next(i for i in count(1) if not (split_folders(corpus, i + 1)[-1] / MANIFEST).is_file())
-    return split_folders(corpus, found)
+    further = (split_folder(corpus, number) for number in count(1))
+    return [corpus, *takewhile(lambda folder: (folder / MANIFEST).is_file(), further)]
 
 
-def remove_splits(corpus: Path, number: int) -> None:
-    """Remove what an earlier corpus left beyond so many splits."""
-    for folder in find_splits(corpus)[number:]:
+def remove_splits(corpus: Path) -> None:
+    """Remove all splits but the corpus's own."""
+    for folder in find_splits(corpus)[1:]:
         shutil.rmtree(folder)

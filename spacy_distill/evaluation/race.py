@@ -1,8 +1,8 @@
 """Trained tiers beside each other on dev: how good, how large, how fast; which to take. Gold for testing stays unseen.
 
 Seeds may have a dev each (Monte Carlo cross-validation). All seeds of a tier count together, over the same resamples of
-the dev texts for every tier. What is chosen on dev looks
-a little better there than it is: `evaluate` says how good it is on gold.
+the dev texts for every tier. What is chosen on dev looks a little better there than it is: `evaluate` says how good it
+is on gold.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def race(
 ) -> list[Candidate]:
     """Let every trained pipeline answer its dev, and measure the best one of each tier.
 
-    runs (Sequence[Run]): Of all tiers, any number of seeds each.
+    runs (Sequence[Run]): Of all tiers, any number of seeds each, but at least one for each dev.
     devs (Sequence[Sequence[Annotation]]): The dev part of each split. Seeds take turns: see `Run.split`.
     seen (Sequence[str]): Training texts of the first split, to warm up with.
     seed (int): Of the bootstrap.
@@ -97,8 +97,7 @@ def race(
     }
     times = [Counter(split_of[s] for s in seeds) for seeds in tallies.values()]
     each = math.lcm(*(count for counts in times for count in counts.values()))
-    sizes = [len(dev) for dev in devs]
-    together = [_end_to_end([(split_of[s], seeds[s]) for s in seeds], sizes, each) for seeds in tallies.values()]
+    together = [_end_to_end([(split_of[s], seeds[s]) for s in seeds], len(devs), each) for seeds in tallies.values()]
     points = [scores(one.counts.sum(0)) for one in together]
     draws = bootstrap(together, groups(devs), seed=seed)
     top = max(range(len(points)), key=lambda i: float(points[i][main]))
@@ -126,28 +125,25 @@ def race(
 
 
 def groups(devs: Sequence[Sequence[Annotation]]) -> list[str]:
-    """RETURNS (List[str]): What is drawn together, for all texts of all devs: a text with itself, wherever it is; a
-    group of one dev."""
+    """RETURNS (List[str]): What is drawn together, for all texts of all devs: a text with itself wherever it is, and a
+    group as a whole."""
     return [
-        f"text {record.text}" if record.group is None else f"group {number} {record.group}"
-        for number, dev in enumerate(devs)
-        for record in dev
+        f"text {record.text}" if record.group is None else f"group {record.group}" for dev in devs for record in dev
     ]
 
 
-def _end_to_end(runs: Sequence[tuple[int, Tally]], sizes: Sequence[int], each: int) -> Tally:
+def _end_to_end(runs: Sequence[tuple[int, Tally]], splits: int, each: int) -> Tally:
     """RETURNS (Tally): Over the texts of all devs, one dev after the other.
 
     runs (Sequence[Tuple[int, Tally]]): A tier's, with the number of their split.
-    sizes (Sequence[int]): Texts of each dev.
+    splits (int): How many devs there are.
     each (int): How often each text is to count, however many runs answered it.
     """
-    labels, width = runs[0][1].labels, runs[0][1].counts.shape[1]
     parts = []
-    for split, size in enumerate(sizes):
+    for split in range(splits):
         there = [one.counts for number, one in runs if number == split]
-        parts.append(sum(there) * (each // len(there)) if there else np.zeros((size, width)))
-    return Tally(labels, np.concatenate(parts))
+        parts.append(np.sum(there, axis=0) * (each // len(there)))
+    return Tally(runs[0][1].labels, np.concatenate(parts))
 
 
 def _rank(candidate: Candidate) -> tuple[float, float]:

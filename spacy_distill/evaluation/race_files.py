@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from spacy.vocab import Vocab
 
-from ..corpus.build import DEV, MANIFEST, TRAIN
-from ..corpus.manifest import Manifest
+from ..corpus.build import DEV, TRAIN
+from ..corpus.manifest import MANIFEST, Manifest
 from ..docs import missing_of, read_docs
 from ..files import describe_file, shown_path, write_json
 from ..types import Annotation, Span

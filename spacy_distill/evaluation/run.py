@@ -9,8 +9,7 @@ import spacy
 from spacy.language import Language
 from spacy.vocab import Vocab
 
-from ..corpus.build import MANIFEST
-from ..corpus.manifest import Manifest
+from ..corpus.manifest import MANIFEST, Manifest
 from ..docs import read_annotations
 from ..errors import ConfigError, StageError
 from ..files import shown_path

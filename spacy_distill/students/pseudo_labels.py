@@ -13,8 +13,8 @@ from pathlib import Path
 import srsly
 from spacy.language import Language
 
-from ..corpus.build import DEV, LABELS, MANIFEST, TRAIN, Corpus
-from ..corpus.manifest import Manifest, Part
+from ..corpus.build import DEV, LABELS, TRAIN, Corpus
+from ..corpus.manifest import MANIFEST, Manifest, Part
 from ..curation.types import Context, label_counts
 from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError

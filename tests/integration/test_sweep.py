@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_distill.cli import app
-from spacy_distill.cli.sweep import _last
+from spacy_distill.cli.sweep import _last, _train
 from spacy_distill.corpus.build import build
 from spacy_distill.corpus.splits import find_splits
 from spacy_distill.docs import annotate_doc, doc_of, make_doc, read_docs, write_docs
-from spacy_distill.evaluation.race import race
+from spacy_distill.errors import StageError
+from spacy_distill.evaluation.race import groups, race
 from spacy_distill.evaluation.race_files import read_corpus
-from spacy_distill.students.tiers import find_tiers, train_tier
+from spacy_distill.students import tiers as tiers_module
+from spacy_distill.students.tiers import Run, Tier, find_tiers, train_tier
 from spacy_distill.types import Annotation, Text
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -200,8 +203,8 @@ def test_each_seed_has_a_split_of_its_own_where_the_corpus_has_several(configs: 
     options = (corpus, out, "--configs", configs, "--tier", "textcat_tiny", "--tier", "textcat_fast")
     code, said = _sweep(*options, "--seeds", 4)
     assert code == 0, said
-    texts = sum(map(len, devs))
-    assert f"Tiers on the {texts} dev texts of 3 splits" in said
+    texts = len({record.text for dev in devs for record in dev})
+    assert f"Tiers on {texts} dev texts of 3 splits" in said
     tiers = {tier["tier"]: tier for tier in json.loads((out / "sweep.json").read_text("utf8"))["tiers"]}
     assert set(tiers["textcat_tiny"]["by_seed"]) == {"0", "1", "2"}  # a fourth would be the first again
     assert set(tiers["textcat_fast"]["by_seed"]) == {"0", "1", "2", "3"}
@@ -214,10 +217,43 @@ def test_each_seed_has_a_split_of_its_own_where_the_corpus_has_several(configs: 
         for run, dev in zip(runs, devs, strict=True)
         for doc, record in zip(spacy.load(run.model).pipe(record.text for record in dev), dev, strict=True)
     )
-    assert tiers["textcat_tiny"]["scores"]["accuracy"]["value"] == pytest.approx(right / texts)
+    assert tiers["textcat_tiny"]["scores"]["accuracy"]["value"] == pytest.approx(right / sum(map(len, devs)))
     CliRunner().invoke(app, ["corpus", str(docs), str(corpus), "--splits", "1"], catch_exceptions=False)
     assert find_splits(corpus) == [corpus]
     assert not list(corpus.glob("split-*"))
+
+
+def test_splits_that_cannot_be_had_are_left_out(tmp_path: Path) -> None:
+    nlp, docs, corpus = spacy.blank("en"), tmp_path / "curated.spacy", tmp_path / "corpus"
+    records = [replace(record, group=str(number % 2)) for number, record in enumerate(_records())]
+    write_docs(docs, (annotate_doc(make_doc(nlp, Text(item.id, item.text)), item) for item in records))
+    options = ["corpus", str(docs), str(corpus), "--dev-share", "0.5", "--splits", "9"]
+    made = CliRunner().invoke(app, options, catch_exceptions=False)
+    left_out = 9 - len(find_splits(corpus))
+    assert left_out >= 7  # Of two groups, one is dev.
+    assert f"{left_out} further splits would have nothing in dev, or the same again: left out." in made.output
+    assert "split-1" not in made.output or (corpus / "split-1" / "train.spacy").is_file()
+    units = [groups([read_corpus(folder)[0]]) for folder in find_splits(corpus)]
+    assert all(len(set(one)) == 1 for one in units)
+    assert len({unit for one in units for unit in one}) == len(units)
+
+
+def test_a_tier_that_fails_on_one_split_is_not_compared(
+    configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(tier: Tier, splits: Sequence[Path], output_dir: Path, seed: int) -> Run:
+        if (tier.name, seed) == ("textcat_pairs", 1):
+            raise StageError("no memory")
+        return Run(tier.name, seed, output_dir, 1.0, False, seed % len(splits))
+
+    monkeypatch.setattr(tiers_module, "train_tier", train)
+    both = [tier for tier in find_tiers(configs, "textcat", True) if tier.name in ("textcat_fast", "textcat_pairs")]
+    runs = _train(both, [tmp_path / "a", tmp_path / "b"], tmp_path, 2, 1)
+    assert [(run.tier, run.split) for run in runs] == [("textcat_fast", 0), ("textcat_fast", 1)]
+    assert "textcat_pairs is left out" in capsys.readouterr().out
+    assert len(_train(both, [tmp_path / "a"], tmp_path, 3, 1)) == 5  # with one split, the other seeds will do
+    with pytest.raises(StageError, match="no memory"):
+        _train(both[1:], [tmp_path / "a", tmp_path / "b"], tmp_path, 2, 1)
 
 
 def test_an_unknown_tier_names_those_there_are(configs: Path, corpus: Path, tmp_path: Path) -> None:

@@ -135,6 +135,13 @@ def test_dev_keeps_who_belongs_together_by_number(tmp_path: Path) -> None:
         for j, other in enumerate(found):
             assert (record.group == other.group) == (i == j or (expected[i] is not None and expected[i] == expected[j]))
     assert build(docs_of(textcat()), textcat()).manifest.dev_groups == []
+    number_of: dict[str | None, set[int]] = {}
+    for seed in range(4):  # A group has the same number in whatever split it is.
+        other = build(docs_of(records), records, dev_share=0.5, seed=seed)
+        for doc, number in zip(other.dev, other.manifest.dev_groups, strict=True):
+            number_of.setdefault(of_text[doc.text] or doc.text, set()).add(number)
+    assert all(len(numbers) == 1 for numbers in number_of.values())
+    assert len(set.union(*number_of.values())) == len(number_of)
 
 
 def test_the_files_hold_what_training_needs_and_no_more(tmp_path: Path) -> None:
