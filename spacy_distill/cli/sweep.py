@@ -147,9 +147,8 @@ def _train(tiers: Sequence[Tier], splits: Sequence[Path], output_dir: Path, seed
             raise
     for failure in failures:
         console.print(f"Failed: {failure}", style="red")
-    partly = {
-        run.tier for run in runs if {one.split for one in runs if one.tier == run.tier} != set(range(len(splits)))
-    }
+    done = {(run.tier, run.split) for run in runs}
+    partly = {tier for tier, _ in done if any((tier, split) not in done for split in range(len(splits)))}
     for name in sorted(partly):
         console.print(f"{name} is left out: it could not be trained on each of the {len(splits)} splits.", style="red")
     if not (whole := [run for run in runs if run.tier not in partly]):

@@ -156,9 +156,12 @@ def _numbered(dev: Sequence[Annotation], texts: Sequence[Annotation]) -> list[in
     of its own for a text without. Empty if no text of dev has a group."""
     if not any(record.group for record in dev):
         return []
-    names = [("text", record.id) if record.group is None else ("group", record.group) for record in texts]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return [numbers[("text", record.id) if record.group is None else ("group", record.group)] for record in dev]
+
+    def name(record: Annotation) -> tuple[str, str]:
+        return ("text", record.id) if record.group is None else ("group", record.group)
+
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(map(name, texts)))}
+    return [numbers[name(record)] for record in dev]
 
 
 def _check(annotations: Sequence[Annotation]) -> None:
