@@ -17,6 +17,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.tokens import Span as DocSpan
 from spacy.vocab import Vocab
+from srsly.msgpack import msgpack_decoders, msgpack_encoders
 
 from .errors import InputError, StageError
 from .types import Annotation, Span, TaskName, Text
@@ -30,6 +31,13 @@ DOCBIN_ATTRS = ("ORTH", "SPACY", "ENT_IOB", "ENT_TYPE")
 
 if not Doc.has_extension("distill"):
     Doc.set_extension("distill", default=None)
+
+for codecs in (msgpack_decoders, msgpack_encoders):
+    # What packages offer is known once they are imported, but srsly looks through all of them for each doc of a DocBin,
+    # which takes three times as long as the doc itself.
+    for name, function in codecs.get_entry_points().items():
+        codecs.register(name, func=function)
+    codecs.entry_points = False
 
 
 def make_doc(nlp: Language, text: Text) -> Doc:
@@ -217,7 +225,7 @@ def write_docs(path: Path, docs: Iterable[Doc], *, keep: Literal["facts", "confi
 
     keep (Literal["facts", "confidence", "targets"]): All facts and what the teacher quoted; or, to train on, how sure
         it was of the classes (see `confidence_of`), or nothing but the targets: spaCy reads a corpus anew in each
-        epoch, and takes ten times as long where docs have anything else.
+        epoch, and takes several times as long where docs have anything else.
     RETURNS (int): How many.
     """
     docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=keep != "targets")

@@ -60,7 +60,7 @@ def corpus(
     gained more in our measurements; entities have none.
 
     **--confidence** is for students that weigh texts by it (`weight = "confidence"` in the component), best with
-    **--hard**: probabilities hold the doubt already. spaCy takes ten times as long to read such a corpus.
+    **--hard**: probabilities hold the doubt already. spaCy takes several times as long to read such a corpus.
 
     Example: `spacy-distill corpus curated corpus --dev-share 0.15 --seed 0`
 

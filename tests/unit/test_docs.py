@@ -53,6 +53,18 @@ def test_annotations_go_to_a_file_and_come_back(tmp_path: Path) -> None:
     assert (classes.provenance, classes.confidence, classes.group) == (CLASSES.provenance, 0.75, "g")
 
 
+def test_no_doc_of_a_file_makes_srsly_look_through_the_installed_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_registry: object) -> None:
+        raise AssertionError("looked through the installed packages")
+
+    monkeypatch.setattr("catalogue.Registry._get_entry_points", fail)
+    write_docs(tmp_path / "docs.spacy", [annotate_doc(NLP.make_doc(TEXT), CLASSES)])
+    (back,) = read_docs(tmp_path / "docs.spacy", NLP.vocab)
+    assert back._.distill["id"] == "r1"
+
+
 @pytest.mark.parametrize("status", ["abstain", "unparsed", "unknown_label", "error"])
 def test_only_ok_has_classes(status: Status) -> None:
     doc = annotate_doc(NLP.make_doc("x"), Annotation("r", "x", "textcat", ("a",), status))
