@@ -33,7 +33,8 @@ CARRIED = "spacy_distill.students.runtime."
 components need no list of words."""
 _STOCK = ("spacy", "spacy_legacy", "thinc")
 _SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY, **ENCODER_FACTORY}
-_TRAINING_ONLY = ("weight", "balance", "encoder")  # settings of the factories we train that those we ship do not have
+# Settings of the factories we train that those we ship do not have.
+_TRAINING_ONLY = ("weight", "balance", "encoder", "tuned_layers", "epochs")
 _WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec", "transformer"}  # components that need no list of words
 _ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
 _META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")

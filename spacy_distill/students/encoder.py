@@ -1,17 +1,20 @@
 """`encoder_textcat`: a linear text classifier on a pretrained sentence encoder, trained from a teacher's probabilities.
 
-The encoder stays as it is and reads each text once; what is fitted is convex and takes seconds. Where a text's meaning
-decides and not its words, as with many classes and few labels for each, nothing else comes near it. It runs on
-`frozen_encoder_textcat`, which is also what it is released as: neither needs torch or transformers.
+The encoder stays as it is and reads each text once; what is fitted is convex and takes seconds. Or its last layers are
+tuned to the classes first, which takes minutes and torch, and gains most where feelings and the like decide, which no
+encoder was pretrained to tell apart. Both run on `frozen_encoder_textcat`, which is also what they are released as: it
+needs neither torch nor transformers.
 """
 
 import logging
+from importlib.util import find_spec
 from typing import Any, Callable, Iterable, Literal, Optional, Sequence
 
 import numpy as np
 from spacy.language import Language
 from spacy.training import Example
 
+from ..errors import ConfigError
 from .runtime.frozen_encoder_textcat import Encoder, FrozenEncoderTextCat, Ngrams
 from .soft_textcat import SCORES_TEXTCAT
 
@@ -29,11 +32,15 @@ class EncoderTextCat(FrozenEncoderTextCat):
         `soft_textcat`.
     balance (float): 0: no class weighs more than another. 1: every class weighs the same in total, as in
         `soft_textcat`.
+    tuned_layers (int): How many of the encoder's last layers learn too. They need torch.
+    epochs (int): How often they learn each text: more often where there are few, less often where there are many.
     """
 
     encoder_name: str
     weight: Optional[str]
     balance: float
+    tuned_layers: int
+    epochs: int
 
     def initialize(
         self,
@@ -48,9 +55,14 @@ class EncoderTextCat(FrozenEncoderTextCat):
             does not have is 0 where classes are exclusive, and unknown where they are not.
         labels (Optional[Iterable[str]]): The classes; those of the examples if there are none.
         RAISES (InputError): No encoder; see also `targets_of`.
+        RAISES (ConfigError): Layers are to be tuned, and there are fewer, or no torch.
         """
         from .encoder_files import read_encoder
-        from .encoder_fit import fit_head, select_ngrams  # scipy, which costs those nothing who only use a pipeline
+        from .encoder_fit import (
+            fit_head,
+            select_ngrams,
+            tune_head,
+        )  # scipy, which costs those nothing who only use a pipeline
         from .targets import targets_of
         from .tiny_fit import balanced_weights
 
@@ -58,14 +70,34 @@ class EncoderTextCat(FrozenEncoderTextCat):
         counted = balanced_weights(given.shares, given.text_weights, self.balance, exclusive=self.exclusive)
         texts = [doc.text for doc in given.docs]
         encoder = read_encoder(self.encoder_name)
-        encoded = _encode(encoder, texts)
         found = select_ngrams(texts)
-        head = fit_head(encoded, texts, found, given.shares, counted, exclusive=self.exclusive)
+        if self.tuned_layers:
+            self._check_tuning(encoder)
+            from .encoder_tune import Tuning
+
+            seed = int(np.random.randint(2**31))  # spaCy has seeded it with the config's
+            how = Tuning(self.tuned_layers, self.epochs, seed)
+            encoder, head = tune_head(encoder, texts, found, given.shares, counted, how, exclusive=self.exclusive)
+        else:
+            encoded = _encode(encoder, texts)
+            head = fit_head(encoded, texts, found, given.shares, counted, exclusive=self.exclusive)
         kept = len(head.sparse)
         self.set_weights(
             given.labels, encoder, Ngrams(found.keys[:kept], found.idf[:kept]), head.dense, head.sparse, head.bias
         )
-        logger.info("%s: n-grams weigh %g, held-out loss %.3f", self.name, head.ngram_weight, head.loss)
+        logger.info("%s: n-grams weigh %.2g, held-out loss %.3f", self.name, head.ngram_weight, head.loss)
+
+    def _check_tuning(self, encoder: Encoder) -> None:
+        there = sum(name.endswith(".intermediate.dense.weight") for name in encoder.arrays)
+        if not 0 < self.tuned_layers <= there:
+            raise ConfigError(f"{self.name!r} is to tune {self.tuned_layers} layers of an encoder that has {there}.")
+        if self.epochs < 1:
+            raise ConfigError(f"{self.name!r} is to tune layers in {self.epochs} epochs: it takes one at least.")
+        if not find_spec("torch"):
+            raise ConfigError(
+                f"{self.name!r} is to tune {self.tuned_layers} layers, which takes torch: pip install"
+                " 'spacy-distill[local]', or set tuned_layers = 0."
+            )
 
 
 def _encode(encoder: Encoder, texts: Sequence[str]) -> Any:
@@ -82,7 +114,14 @@ def _encode(encoder: Encoder, texts: Sequence[str]) -> Any:
 @Language.factory(
     "encoder_textcat",
     assigns=["doc.cats"],
-    default_config={"exclusive": True, "threshold": 0.5, "weight": None, "balance": 0.5},
+    default_config={
+        "exclusive": True,
+        "threshold": 0.5,
+        "weight": None,
+        "balance": 0.5,
+        "tuned_layers": 0,
+        "epochs": 4,
+    },
     default_score_weights=SCORES_TEXTCAT,
 )
 def make_encoder_textcat(
@@ -93,8 +132,11 @@ def make_encoder_textcat(
     threshold: float,
     weight: Optional[Literal["confidence"]],
     balance: float,
+    tuned_layers: int,
+    epochs: int,
 ) -> EncoderTextCat:
-    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and `encoder`, `weight` and `balance`."""
+    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and those of `EncoderTextCat`."""
     component = EncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
     component.encoder_name, component.weight, component.balance = encoder, weight, balance
+    component.tuned_layers, component.epochs = tuned_layers, epochs
     return component

@@ -1,4 +1,4 @@
-"""The linear classifier on what an encoder says of a text and on its n-grams."""
+"""The linear classifier on what an encoder says of a text and on its n-grams, of an encoder as it is or a tuned one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity
 
-from .runtime.frozen_encoder_textcat import Ngrams, ngrams
-from .tiny_fit import fit, numbered
+from .runtime.frozen_encoder_textcat import Encoder, Ngrams, ngrams
+from .tiny_fit import fit, numbered, pool
+
+if TYPE_CHECKING:
+    from .encoder_tune import Tuning
 
 logger = logging.getLogger("spacy_distill")
 
@@ -21,6 +24,8 @@ Floats = NDArray[np.float64]
 
 NGRAM_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
 """How much n-grams count beside the encoder, to choose from."""
+HELD_OUT = 5
+"""One text in so many says how much a tuned encoder and n-grams count."""
 MIN_TEXTS = 2
 """N-grams in fewer texts are left out: it halves the classifier and costs nothing."""
 
@@ -32,7 +37,7 @@ class Head:
     dense (NDArray[float]): For what the encoder says, `(2 H, K)`.
     sparse (NDArray[float]): For n-grams, `(F, K)`.
     bias (NDArray[float]): `(K,)`.
-    ngram_weight (float): How much n-grams count, of `NGRAM_WEIGHTS`. At 0 F is 0.
+    ngram_weight (float): How much n-grams count. At 0 F is 0.
     loss (float): The mean loss of texts that were held out, in nats.
     """
 
@@ -69,9 +74,7 @@ def fit_head(
     squares = ((encoded - centre) ** 2).mean(axis=0)
     scale = np.repeat(np.sqrt([squares[:half].sum(), squares[half:].sum()]), half)
     dense = csr_matrix(((encoded - centre) / scale).astype(np.float64))
-    rows, values = zip(*map(found, texts), strict=True)
-    ends = np.cumsum([0, *map(len, rows)])
-    sparse = csr_matrix((np.concatenate(values), np.concatenate(rows), ends), shape=(len(texts), len(found.keys)))
+    sparse = _weights_of(found, texts)
     best = None
     for weight in NGRAM_WEIGHTS if len(found.keys) else NGRAM_WEIGHTS[:1]:
         vectors = hstack([dense, weight * sparse], format="csr") if weight else dense
@@ -83,3 +86,54 @@ def fit_head(
             best = Head(of_encoder, of_ngrams, fitted.bias - centre @ of_encoder, weight, fitted.loss)
     assert best is not None
     return best
+
+
+def tune_head(
+    encoder: Encoder,
+    texts: Sequence[str],
+    found: Ngrams,
+    targets: Floats,
+    text_weights: Floats,
+    tuning: Tuning,
+    *,
+    exclusive: bool,
+) -> tuple[Encoder, Head]:
+    """Tune the encoder's last layers, and add a classifier on n-grams alone.
+
+    How much each of the two counts, and so how sure they are together, is found on a fifth of the texts, which a first
+    training does not see. A second sees all. The arguments are those of `fit_head`.
+
+    RETURNS (Tuple[Encoder, Head]): The tuned encoder and its classifier.
+    """
+    from .encoder_tune import tune
+
+    sparse = _weights_of(found, texts)
+    one = identity(len(found.keys), format="csr")
+    numbers = numbered(texts)
+    held_out = np.random.default_rng(tuning.seed).permutation(numbers.max() + 1)[numbers] % HELD_OUT == 0
+
+    def learn(which: Any) -> Any:
+        some = [text for text, wanted in zip(texts, which, strict=True) if wanted]
+        given = targets[which], np.broadcast_to(text_weights, targets.shape)[which]
+        tuned = tune(encoder, some, *given, tuning, exclusive=exclusive)
+        if not len(found.keys):
+            return tuned, np.zeros((0, targets.shape[1])), np.zeros(targets.shape[1])
+        of_ngrams = fit(sparse[which], one, *given, numbers=numbered(some), exclusive=exclusive)
+        return tuned, of_ngrams.weights, of_ngrams.bias
+
+    tuned, weights, bias = learn(~held_out)
+    said = tuned.encoder.encode([text for text, out in zip(texts, held_out, strict=True) if out])
+    logits = said @ tuned.dense + tuned.bias, np.asarray(sparse[held_out] @ weights + bias)
+    wanted, counts = targets[held_out], np.broadcast_to(text_weights, targets.shape)[held_out]
+    factor, ngram_weight, loss = pool(*logits, wanted, counts, exclusive=exclusive)
+    tuned, weights, bias = learn(np.ones(len(texts), dtype=bool))
+    kept = weights if ngram_weight else weights[:0]
+    total = factor * tuned.bias + ngram_weight * bias
+    return tuned.encoder, Head(factor * tuned.dense, ngram_weight * kept, total, ngram_weight, loss)
+
+
+def _weights_of(found: Ngrams, texts: Sequence[str]) -> Any:
+    """RETURNS (csr_matrix): The n-grams' weights in each text, `(N, F)`."""
+    rows, values = zip(*map(found, texts), strict=True)
+    ends = np.cumsum([0, *map(len, rows)])
+    return csr_matrix((np.concatenate(values), np.concatenate(rows), ends), shape=(len(texts), len(found.keys)))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,8 @@ def _missing(config: Config) -> Iterator[str]:
             registry.has(kind, str(value)) or registry.has(kind, f"{lang}.{value}")
         ):
             yield str(value)
+        if key == "tuned_layers" and value and not find_spec("torch"):
+            yield "torch"
 
 
 def _pretrained(config: Config) -> Iterator[str]:

@@ -139,6 +139,32 @@ class _Problem:
         return np.concatenate([np.asarray(weights).ravel(), slope.sum(axis=0)])
 
 
+def pool(
+    of_one: Floats, of_other: Floats, targets: Floats, text_weights: Floats, *, exclusive: bool
+) -> tuple[float, float, float]:
+    """Find how much each of two classifiers counts, so that the sum fits held-out targets best: a convex problem.
+
+    of_one (NDArray[float]): The logits of the first for held-out texts, `(N, K)`. Each factor is at most 8.
+    targets (NDArray[float]): `(N, K)`; and `text_weights`: see `fit`.
+    RETURNS (Tuple[float, float, float]): The factors of the first, 1/8 at least, and of the second, 0 at least; the
+        mean loss with them.
+    """
+    # As Platt (1999) has it: so few texts, all told apart, do not mean that none ever will be mistaken.
+    doubt = 1 / (len(targets) + 1)
+    targets = targets * (1 - doubt) + doubt / (targets.shape[1] if exclusive else 2)
+    known = ~np.isnan(targets)
+    targets, weights = np.where(known, targets, 0.0), np.where(known, text_weights, 0.0)
+    count = _count(targets, weights, exclusive)
+
+    def objective(factors: Floats) -> tuple[float, Floats]:
+        total, slope = _loss(factors[0] * of_one + factors[1] * of_other, targets, weights, exclusive)
+        return total / count, np.array([(slope * logits).sum() / count for logits in (of_one, of_other)])
+
+    found = minimize(objective, np.array([0.5, 0.25]), jac=True, method="L-BFGS-B", bounds=[(0.125, 8.0), (0.0, 8.0)])
+    one, other = found.x.tolist()
+    return one, other, float(found.fun)
+
+
 def balanced_weights(targets: Floats, text_weights: Floats, balance: float, *, exclusive: bool) -> Floats:
     """What texts count when rare classes count more, with the formula of `soft_textcat`'s `balance`.
 
@@ -162,6 +188,11 @@ def _loss(logits: Floats, targets: Floats, text_weights: Floats, exclusive: bool
         return float(total), text_weights * (np.exp(log_scores) * targets.sum(axis=1, keepdims=True) - targets)
     total = (text_weights * (np.logaddexp(0.0, logits) - targets * logits)).sum()
     return float(total), text_weights * (expit(logits) - targets)
+
+
+def _count(targets: Floats, weights: Floats, exclusive: bool) -> float:
+    """RETURNS (float): What the loss's sum is divided by to be a mean; `weights` `(N, K)`."""
+    return float((weights * targets).sum() if exclusive else weights.sum()) or 1.0
 
 
 def _start(problem: _Problem, targets: Floats, text_weights: Floats, exclusive: bool) -> Floats:
@@ -197,8 +228,7 @@ def _calibrate(logits: Floats, targets: Floats, text_weights: Floats, exclusive:
 
     RETURNS (Tuple[float, float]): The mean loss at that temperature, and the temperature, 1/8 to 8.
     """
-    weights = np.broadcast_to(text_weights, targets.shape)
-    count = float((weights * targets).sum() if exclusive else weights.sum()) or 1.0
+    count = _count(targets, np.broadcast_to(text_weights, targets.shape), exclusive)
     found = minimize_scalar(
         lambda log_t: _loss(logits / np.exp(log_t), targets, text_weights, exclusive)[0] / count,
         bounds=(-np.log(8), np.log(8)),
