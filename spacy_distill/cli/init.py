@@ -11,7 +11,7 @@ from .common import blank, console
 
 TEMPLATE = Path(__file__).parent / "template"
 STUDENTS = {
-    "textcat": ("textcat_tiny", "textcat_accurate", "textcat_fast", "textcat_encoder"),
+    "textcat": ("textcat_tiny", "textcat_accurate", "textcat_fast", "textcat_encoder", "textcat_tuned"),
     "textcat_multilabel": ("textcat_multilabel",),
     "ner": ("ner",),
 }

@@ -53,9 +53,9 @@ def sweep(
     Compares them on dev: score with 95 % interval over all seeds, size, words a second (on unseen text, and warm), and
     seconds to train. Where the corpus has further splits, each seed has its own, so that there are more texts to
     compare on. Gold for testing is not looked at. Chooses the best; with --max-mb the best of that size; with
-    --within 1.0 the fastest within a point of it. If the chosen one needs no dev to know when to stop, as tiny and
-    encoder do not, it is trained once more on train and dev together, unless people labelled dev or it becomes larger
-    than --max-mb.
+    --within 1.0 the fastest within a point of it. If the chosen one needs no dev to know when to stop, as tiny,
+    encoder and tuned do not, it is trained once more on train and dev together, unless people labelled dev or it
+    becomes larger than --max-mb.
 
     Writes `OUTPUT_DIR/sweep.json` (every figure), `OUTPUT_DIR/sweep.svg` (score against speed, to open in a browser),
     `OUTPUT_DIR/TIER/SEED` (the trainings) and `OUTPUT_DIR/model-best` (the winner: its best seed on the corpus's own
@@ -164,7 +164,7 @@ def _last(tier: Tier, chosen: Candidate, corpus: Path, output_dir: Path, max_mb:
     from ..students.tiers import train_on_all
 
     seed = f"seed {chosen.best.seed}"
-    if tier.seeded or Manifest.read(corpus / MANIFEST).dev_from == "gold":
+    if tier.needs_dev or Manifest.read(corpus / MANIFEST).dev_from == "gold":
         return chosen.best, seed
     try:
         last = train_on_all(tier, corpus, output_dir)

@@ -75,7 +75,7 @@ class EncoderTextCat(FrozenEncoderTextCat):
             self._check_tuning(encoder)
             from .encoder_tune import Tuning
 
-            seed = int(np.random.randint(2**31))  # spaCy has seeded it with the config's
+            seed = int(np.random.randint(2**31))  # `spacy train` has seeded it with the config's
             how = Tuning(self.tuned_layers, self.epochs, seed)
             encoder, head = tune_head(encoder, texts, found, given.shares, counted, how, exclusive=self.exclusive)
         else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity
 
+from ..errors import InputError
 from .runtime.frozen_encoder_textcat import Encoder, Ngrams, ngrams
 from .tiny_fit import fit, numbered, pool
 
@@ -38,7 +39,7 @@ class Head:
     sparse (NDArray[float]): For n-grams, `(F, K)`.
     bias (NDArray[float]): `(K,)`.
     ngram_weight (float): How much n-grams count. At 0 F is 0.
-    loss (float): The mean loss of texts that were held out, in nats.
+    loss (float): The mean loss of texts that were held out, in nats. Of a tuned encoder, that of its first training.
     """
 
     dense: Floats
@@ -104,12 +105,17 @@ def tune_head(
     training does not see. A second sees all. The arguments are those of `fit_head`.
 
     RETURNS (Tuple[Encoder, Head]): The tuned encoder and its classifier.
+    RAISES (InputError): Fewer than three different texts.
     """
     from .encoder_tune import tune
 
     sparse = _weights_of(found, texts)
     one = identity(len(found.keys), format="csr")
     numbers = numbered(texts)
+    if numbers.max() < 2:
+        raise InputError(
+            f"There are {numbers.max() + 1} different texts to tune an encoder on: it takes three at least."
+        )
     held_out = np.random.default_rng(tuning.seed).permutation(numbers.max() + 1)[numbers] % HELD_OUT == 0
 
     def learn(which: Any) -> Any:
@@ -126,6 +132,7 @@ def tune_head(
     logits = said @ tuned.dense + tuned.bias, np.asarray(sparse[held_out] @ weights + bias)
     wanted, counts = targets[held_out], np.broadcast_to(text_weights, targets.shape)[held_out]
     factor, ngram_weight, loss = pool(*logits, wanted, counts, exclusive=exclusive)
+    ngram_weight *= bool(len(found.keys))
     tuned, weights, bias = learn(np.ones(len(texts), dtype=bool))
     kept = weights if ngram_weight else weights[:0]
     total = factor * tuned.bias + ngram_weight * bias

@@ -1,8 +1,8 @@
 """Tuning an encoder: its last layers learn the classes together with a linear classifier on top. This needs torch; what
 comes of it is an encoder like the one it was, which does not.
 
-The layers below stay as they are, so what they make of the texts is computed once. A large learning rate and a few
-passes are enough: two layers of six gain most of what tuning all of them does.
+The layers below stay as they are, so what they make of the texts is computed once. With a learning rate ten times that
+of the usual fine-tuning, a few passes are enough.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ Floats = NDArray[np.float64]
 
 BATCH = 16
 MIN_STEPS, MAX_STEPS = 200, 1000
-"""Batches, however few or many texts there are."""
+"""Batches, however few texts there are; and however many, if each is learned once."""
 LEARN_RATE = 2e-4
 DROPOUT = 0.1
 HEAD_RATE = 1e-2
 """The classifier's learning rate: it starts from nothing."""
 HEAD_SCALE = 3.0
-"""Pooled vectors have this root mean square length for the classifier."""
+"""Pooled means and maxima each have this root mean square length for the classifier."""
+NO_SPREAD = 1e-3
+"""Texts that differ by a smaller share of their length are taken for one."""
 WARM_UP = 0.1
 WEIGHT_DECAY = 0.01
 _CHUNK = 8  # batches of texts of about one length
@@ -39,7 +41,7 @@ class Tuning:
     """How an encoder is tuned.
 
     layers (int): How many of its last layers learn.
-    epochs (int): How often they learn each text, within `MIN_STEPS` and `MAX_STEPS`.
+    epochs (int): How often they learn each text, within `MIN_STEPS` and `MAX_STEPS`; once at least.
     seed (int): Of the order of the texts and of dropout.
     """
 
@@ -73,10 +75,9 @@ def tune(
 ) -> Tuned:
     """Tune the last layers. The hidden vectors of all texts are kept in memory, 768 bytes a word piece for MiniLM.
 
+    texts (Sequence[str]): N of them.
     targets (NDArray[float]): `(N, K)`, 0 to 1. NaN: unknown; not for exclusive classes.
     text_weights (NDArray[float]): What each text, or each target, counts: `(N, 1)` or `(N, K)`.
-    layers (int): How many of the last are tuned.
-    epochs (int): How often each text is learned; less often if that takes more than `MAX_STEPS` batches.
     RETURNS (Tuned): The tuned encoder, packed as it will be saved, and the classifier.
     """
     from rich.progress import track
@@ -104,12 +105,13 @@ def tune(
             pooled[part] = network.pool(network.layers(vectors, mask, upper), mask)
     centre = pooled.mean(0)
     halves = ((pooled - centre) ** 2).mean(0).reshape(2, -1).sum(1).sqrt()
+    halves = halves.maximum(NO_SPREAD * centre.reshape(2, -1).norm(dim=1))
     scale = halves.repeat_interleave(pooled.shape[1] // 2) / HEAD_SCALE
     head = torch.zeros(pooled.shape[1], targets.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
 
     a_pass = -(-len(ids) // BATCH)
-    steps = min(max(tuning.epochs * a_pass, MIN_STEPS), MAX_STEPS)
+    steps = max(min(max(tuning.epochs * a_pass, MIN_STEPS), MAX_STEPS), a_pass)
     optimizer = torch.optim.AdamW(
         [{"params": list(tuned.values()), "lr": LEARN_RATE}, {"params": [head, bias], "lr": HEAD_RATE}],
         weight_decay=WEIGHT_DECAY,
@@ -130,7 +132,7 @@ def tune(
             losses = -wanted[part] * functional.log_softmax(logits, dim=1)
         else:
             losses = functional.binary_cross_entropy_with_logits(logits, wanted[part], reduction="none")
-        loss = (counts[part] * losses).sum() / len(part)
+        loss = (counts[part] * losses).sum() / (len(part) if exclusive else losses.numel())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tuned.values(), 1.0)
@@ -153,8 +155,9 @@ def _unpacked(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(order: Sequence[int]) -> Iterator[list[int]]:
-    for start in range(0, len(order), BATCH):
-        yield list(order[start : start + BATCH])
+    """YIELDS (List[int]): All in order, `BATCH` at most, none much smaller than the others: each weighs the same."""
+    for part in np.array_split(order, -(-len(order) // BATCH)):
+        yield part.tolist()
 
 
 def _batches(lengths: Sequence[int], random: Any) -> Iterator[list[int]]:

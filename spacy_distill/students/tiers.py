@@ -45,13 +45,15 @@ class Tier:
     name (str): Its config's name without the ending: "textcat_fast".
     config (Path): The config.
     missing (Tuple[str, ...]): What it needs and is not installed, as the config names it.
-    seeded (bool): Another seed gives another student. What learns all in its first step does not depend on it.
+    seeded (bool): Another seed gives another student.
+    needs_dev (bool): It stops by dev. What learns all in its first step does not.
     """
 
     name: str
     config: Path
     missing: tuple[str, ...] = ()
     seeded: bool = True
+    needs_dev: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,9 @@ def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
         except ValueError as error:
             raise ConfigError(f"{path} is not a config: {error}") from error
         if _does(config, task, exclusive):
-            seeded = config["training"].get("max_steps") != 1
-            found.append(Tier(path.stem, path, tuple(_missing(config)), seeded))
+            needs_dev = config["training"].get("max_steps") != 1
+            seeded = needs_dev or any(key == "tuned_layers" and value for key, value in _settings(config))
+            found.append(Tier(path.stem, path, tuple(_missing(config)), seeded, needs_dev))
     return found
 
 
@@ -197,7 +200,7 @@ def train_tier(tier: Tier, splits: Sequence[Path], output_dir: Path, seed: int) 
 
 
 def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
-    """Train a tier on train and dev together: one that does not depend on its seed needs no dev to know when to stop.
+    """Train a tier on train and dev together: for one that needs no dev to know when to stop.
 
     output_dir (Path): Of all trainings: this one gets `TIER/whole`.
     RETURNS (Run): The training. Its score on dev says nothing, and is not kept.

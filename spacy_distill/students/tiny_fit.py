@@ -144,12 +144,12 @@ def pool(
 ) -> tuple[float, float, float]:
     """Find how much each of two classifiers counts, so that the sum fits held-out targets best: a convex problem.
 
-    of_one (NDArray[float]): The logits of the first for held-out texts, `(N, K)`. Each factor is at most 8.
+    of_one (NDArray[float]): The logits of the first for held-out texts, `(N, K)`.
     targets (NDArray[float]): `(N, K)`; and `text_weights`: see `fit`.
-    RETURNS (Tuple[float, float, float]): The factors of the first, 1/8 at least, and of the second, 0 at least; the
-        mean loss with them.
+    RETURNS (Tuple[float, float, float]): The factors of the first, 1/8 to 8, and of the second, 0 to 8; the mean loss
+        with them.
     """
-    # As Platt (1999) has it: so few texts, all told apart, do not mean that none ever will be mistaken.
+    # After Platt (1999): so few texts, all told apart, do not mean that none ever will be mistaken.
     doubt = 1 / (len(targets) + 1)
     targets = targets * (1 - doubt) + doubt / (targets.shape[1] if exclusive else 2)
     known = ~np.isnan(targets)

@@ -93,8 +93,9 @@ def test_tiers_are_those_of_the_task_with_what_they_lack(configs: Path) -> None:
 
 
 def test_the_projects_own_tiers_are_found() -> None:
-    found = {tier.name: tier.seeded for tier in find_tiers(CONFIGS, "textcat", True)}
-    assert found.items() >= {"textcat_tiny": False, "textcat_fast": True, "textcat_accurate": True}.items()
+    found = {tier.name: (tier.seeded, tier.needs_dev) for tier in find_tiers(CONFIGS, "textcat", True)}
+    wanted = {"textcat_tiny": (False, False), "textcat_tuned": (True, False), "textcat_accurate": (True, True)}
+    assert found.items() >= wanted.items()
 
 
 @pytest.mark.slow

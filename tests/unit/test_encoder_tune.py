@@ -14,15 +14,17 @@ from scipy.special import expit, softmax
 from spacy.cli.train import train
 from spacy.tokens import DocBin
 
-from spacy_distill.errors import ConfigError
+from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.release.freeze import freeze
 from spacy_distill.students import encoder as encoder_module
 from spacy_distill.students.encoder_files import read_encoder
+from spacy_distill.students.encoder_fit import Head, select_ngrams, tune_head
+from spacy_distill.students.runtime.frozen_encoder_textcat import Encoder, Ngrams
 from spacy_distill.students.tiers import find_tiers
 from spacy_distill.students.tiny_fit import pool
 
 torch = pytest.importorskip("torch")
-from spacy_distill.students.encoder_tune import Tuned, Tuning, _Network, _unpacked, tune  # noqa: E402
+from spacy_distill.students.encoder_tune import BATCH, Tuned, Tuning, _Network, _parts, _unpacked, tune  # noqa: E402
 
 pytestmark = pytest.mark.local
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -94,6 +96,55 @@ def test_two_classifiers_count_as_much_as_held_out_texts_say() -> None:
     assert second == 0
 
 
+def learn_head(folder: Path, texts: list[str], targets: np.ndarray) -> tuple[Encoder, Head, Ngrams]:
+    found = select_ngrams(texts)
+    encoder, ones = read_encoder(str(folder)), np.ones((len(texts), 1))
+    return *tune_head(encoder, texts, found, targets, ones, Tuning(1, 4, 0), exclusive=True), found
+
+
+def test_ngrams_and_the_tuned_encoder_add_up(folder: Path) -> None:
+    texts, targets = order_of_words(115)
+    encoder, head, found = learn_head(folder, texts, targets)
+    assert len(head.sparse) == len(found.keys)
+    assert head.ngram_weight > 0
+    texts, targets = order_of_words(300)
+    by_ngrams = np.stack([weights @ head.sparse[rows] for rows, weights in map(found, texts[115:])])
+    logits = encoder.encode(texts[115:]) @ head.dense + head.bias + by_ngrams
+    right = (logits.argmax(1) == targets[115:].argmax(1)).mean()
+    assert right > 0.9
+    assert softmax(logits, axis=1).max(axis=1).mean() == pytest.approx(right, abs=0.1)
+
+
+def test_what_is_a_copy_is_held_out_with_its_like(folder: Path) -> None:
+    # Nothing can be learned of these but by heart: whoever is judged by copies of what it learned is sure.
+    random = np.random.default_rng(3)
+    texts = [" ".join(random.choice(small_encoder.WORDS, 5)) for _ in range(30)]
+    targets = np.eye(2)[random.integers(2, size=30)]
+    _, once, _ = learn_head(folder, texts, targets)
+    _, copied, _ = learn_head(folder, texts * 4, np.tile(targets, (4, 1)))
+    assert min(once.loss, copied.loss) > 0.3
+
+
+@pytest.mark.parametrize("texts", [["the hinge"], ["the hinge", "it is", "it is"]])
+def test_too_few_texts_to_tune_on(folder: Path, texts: list[str]) -> None:
+    with pytest.raises(InputError, match=f"{len(set(texts))} different texts to tune an encoder on"):
+        learn_head(folder, texts, np.eye(2)[[0, 1, 0][: len(texts)]])
+
+
+def test_texts_that_are_one_to_the_encoder_do_no_harm(folder: Path) -> None:
+    texts = ["it was lovely", "IT was lovely", "it WAS lovely", "it  was lovely"]
+    _, head, _ = learn_head(folder, texts, np.eye(2)[[0, 1, 0, 1]])
+    assert np.abs(head.dense).max() < 1e4
+
+
+def test_no_batch_is_much_smaller_than_another() -> None:
+    for count in (1, 16, 17, 33, 100, 129):
+        sizes = [len(part) for part in _parts(range(count))]
+        assert sum(sizes) == count
+        assert max(sizes) <= BATCH
+        assert max(sizes) - min(sizes) <= 1
+
+
 def test_a_few_texts_told_apart_do_not_make_it_sure() -> None:
     which = np.arange(40) % 2
     logits = np.where(np.eye(2)[which] > 0, 9.0, -9.0)
@@ -155,4 +206,3 @@ def test_without_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         small.train(nlp, steps=0)
     missing = {tier.name: tier.missing for tier in find_tiers(CONFIGS, "textcat", exclusive=True)}
     assert "torch" in missing["textcat_tuned"]
-    assert "torch" not in missing["textcat_encoder"]
