@@ -1,7 +1,10 @@
 """Pipelines that train in a second on invented texts."""
 
+import json
+
 import numpy as np
 import spacy
+from spacy.tokens import DocBin
 from spacy.training import Example
 
 from spacy_distill.students import soft_textcat  # noqa: F401  (registers the factories where nothing is installed)
@@ -14,6 +17,26 @@ ENTS = [
     ("Put the rice in a pot.", [(8, 12, "FOOD"), (18, 21, "TOOL")]),
 ]
 NEW = ("A lovely wok, great!", "The pot broke, awful.", "Is it an onion?")
+
+
+def write_corpus(folder):
+    """Write `CATS` as `spacy-distill corpus` does: soft labels to train on, hard ones in dev.
+
+    RETURNS (Dict[str, str]): The paths, as overrides of a config.
+    """
+    nlp = spacy.blank("en")
+    docs = []
+    for text, label in CATS * 3:
+        doc = nlp.make_doc(text)
+        doc.cats = {name: 0.9 if name == label else 0.1 for name in ("complaint", "praise")}
+        docs.append(doc)
+    DocBin(docs=docs).to_disk(folder / "train.spacy")
+    for doc in docs:
+        doc.cats = {name: float(score > 0.5) for name, score in doc.cats.items()}
+    DocBin(docs=docs).to_disk(folder / "dev.spacy")
+    (folder / "labels.json").write_text(json.dumps(["praise", "complaint"]))
+    files = {"train": "train.spacy", "dev": "dev.spacy", "labels": "labels.json"}
+    return {f"paths.{name}": str(folder / file) for name, file in files.items()}
 
 
 def attention(width=16, *, exclusive=True, vectors=False):

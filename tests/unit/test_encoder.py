@@ -1,6 +1,5 @@
 """The encoder tier: the encoder against transformers, the classifier, training by `spacy train`, the release."""
 
-import json
 import math
 import pickle
 from pathlib import Path
@@ -12,7 +11,6 @@ import small_models as small
 import spacy
 from scipy.special import erf
 from spacy.cli.train import train
-from spacy.tokens import DocBin
 from spacy.util import load_config, load_model_from_config
 
 from spacy_distill.errors import ConfigError, InputError
@@ -146,19 +144,7 @@ def test_the_classifier_listens_to_what_helps():
 def trained(folder, tmp_path_factory):
     """`model-best` of `spacy train configs/textcat_encoder.cfg`."""
     root = tmp_path_factory.mktemp("training")
-    nlp = spacy.blank("en")
-    docs = []
-    for text, label in small.CATS * 3:
-        doc = nlp.make_doc(text)
-        doc.cats = {name: 0.9 if name == label else 0.1 for name in ("complaint", "praise")}
-        docs.append(doc)
-    DocBin(docs=docs).to_disk(root / "train.spacy")
-    for doc in docs:
-        doc.cats = {name: float(score > 0.5) for name, score in doc.cats.items()}
-    DocBin(docs=docs).to_disk(root / "dev.spacy")
-    (root / "labels.json").write_text(json.dumps(["praise", "complaint"]))
-    paths = {f"paths.{name}": str(root / f"{name}.spacy") for name in ("train", "dev")}
-    overrides = {**paths, "paths.labels": str(root / "labels.json"), "paths.encoder": str(folder)}
+    overrides = {**small.write_corpus(root), "paths.encoder": str(folder)}
     train(CONFIGS / "textcat_encoder.cfg", root / "out", overrides=overrides)
     return root / "out" / "model-best"
 

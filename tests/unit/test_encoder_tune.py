@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import small_models as small
 import spacy
 from scipy.special import expit, softmax
 from spacy.cli.train import train
-from spacy.tokens import DocBin
 
 from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.release.freeze import freeze
@@ -153,22 +151,8 @@ def test_a_few_texts_told_apart_do_not_make_it_sure() -> None:
 
 
 def test_spacy_train_trains_it_and_it_is_released(folder: Path, tmp_path: Path) -> None:
-    nlp = spacy.blank("en")
-    docs = []
-    for text, label in small.CATS * 3:
-        doc = nlp.make_doc(text)
-        doc.cats = {name: 0.9 if name == label else 0.1 for name in ("complaint", "praise")}
-        docs.append(doc)
-    DocBin(docs=docs).to_disk(tmp_path / "train.spacy")
-    for doc in docs:
-        doc.cats = {name: float(score > 0.5) for name, score in doc.cats.items()}
-    DocBin(docs=docs).to_disk(tmp_path / "dev.spacy")
-    (tmp_path / "labels.json").write_text(json.dumps(["praise", "complaint"]))
-    paths = {f"paths.{name}": str(tmp_path / f"{name}.spacy") for name in ("train", "dev")}
-    overrides = {**paths, "paths.labels": str(tmp_path / "labels.json"), "paths.encoder": str(folder)}
-    train(
-        CONFIGS / "textcat_tuned.cfg", tmp_path / "out", overrides={**overrides, "components.textcat.tuned_layers": 2}
-    )
+    settings = {"paths.encoder": str(folder), "components.textcat.tuned_layers": 2}
+    train(CONFIGS / "textcat_tuned.cfg", tmp_path / "out", overrides={**small.write_corpus(tmp_path), **settings})
     trained = spacy.load(tmp_path / "out" / "model-best")
     for text, label in small.CATS:
         assert trained(text).cats[label] > 0.5
