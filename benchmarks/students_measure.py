@@ -43,12 +43,14 @@ def systems() -> dict[str, type[System]]:
 def fit(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Learn, and save the model to the spec's folder.
 
-    RETURNS (Dict[str, Any]): `train_s`; `dev`, the accuracy on the held-out texts, or None; `mb`.
+    RETURNS (Dict[str, Any]): `train_s`; `dev` and `dev_reviewed`, the accuracy on the held-out texts by their labels
+        and by people's, or None; `mb`.
     """
     system = _system(spec, given["labels"])
     system.prepare()
-    texts = [text for text, _, _ in given["train"]]
-    targets = [soft if system.soft and soft else label for _, label, soft in given["train"]]
+    texts = [text for text, *_ in given["train"]]
+    targets = [soft if system.soft and soft else label for _, label, soft, _ in given["train"]]
+    system.gold = {text: gold for text, _, _, gold in given["train"]}
     gc.collect()
     start = time.process_time()
     system.fit(texts, targets)
@@ -59,7 +61,7 @@ def fit(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True)
     system.save(folder)
     mb = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    return {"train_s": train_s, "dev": system.dev, "mb": mb}
+    return {"train_s": train_s, "dev": system.dev, "dev_reviewed": system.dev_reviewed, "mb": mb}
 
 
 def run(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def run(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         sys.meta_path.insert(0, _NoTorch())
     system = _system(spec, given["labels"])
     folder = Path(spec["folder"])
-    seen = [text for text, _, _ in given["train"]]
+    seen = [text for text, *_ in given["train"]]
     texts = given["test"]
     system.load(folder)
     fresh: list[float] = []

@@ -15,18 +15,21 @@ FIGURES = {
     "share_of_tokenizer_fresh": 3, "train_s": 1, "mb": 2, "rss_mb": 0,
 }  # fmt: skip
 """Each figure of a row, and its decimals."""
-RACED = "raced"
+RACED, RACED_REVIEWED = "raced", "raced_reviewed"
 
 
 def rows_of(found: Iterable[dict[str, Any]], ours: Sequence[str]) -> list[dict[str, Any]]:
     """Put the seeds of one system, data set, kind of labels and size together.
 
     ours (Sequence[str]): The systems that are raced.
-    RETURNS (List[Dict[str, Any]]): Means of `FIGURES`, `accuracy_by_seed`, `seeds`; for the raced one `chosen` by seed.
+    RETURNS (List[Dict[str, Any]]): Means of `FIGURES`, `accuracy_by_seed`, `seeds`; for raced ones `chosen` by seed.
     """
     found = [result for result in found if "failed" not in result]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for result in [*found, *_raced([result for result in found if result["system"] in ours])]:
+    candidates = [result for result in found if result["system"] in ours]
+    reviewed = [r for r in candidates if r["labels"] != "gold" and r.get("dev_reviewed") is not None]
+    raced = [*_raced(candidates, RACED, "dev"), *_raced(reviewed, RACED_REVIEWED, "dev_reviewed")]
+    for result in [*found, *raced]:
         groups[tuple(result[name] for name in ("data", "labels", "size", "system"))].append(result)
     rows = []
     for (data, labels, size, system), results in sorted(groups.items(), key=lambda item: item[0][:3]):
@@ -35,19 +38,19 @@ def rows_of(found: Iterable[dict[str, Any]], ours: Sequence[str]) -> list[dict[s
             row[name] = round(statistics.mean(result[name] for result in results), digits)
         row["accuracy_by_seed"] = [round(result["accuracy"], 4) for result in results]
         row["seeds"] = [result["seed"] for result in results]
-        if system == RACED:
+        if system in (RACED, RACED_REVIEWED):
             row["chosen"] = [result["chosen"] for result in results]
         rows.append(row)
     return rows
 
 
-def _raced(ours: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _raced(ours: Sequence[dict[str, Any]], name: str, by: str) -> list[dict[str, Any]]:
     """RETURNS (List[Dict[str, Any]]): For each sample, the measurement of the best on dev; of equals, the faster."""
     samples: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for result in ours:
         samples[tuple(result[name] for name in ("data", "labels", "size", "seed"))].append(result)
-    best = [max(results, key=lambda r: (r["dev"], r["words_per_s_warm"])) for results in samples.values()]
-    return [{**result, "system": RACED, "chosen": result["system"]} for result in best]
+    best = [max(results, key=lambda r: (r[by], r["words_per_s_warm"])) for results in samples.values()]
+    return [{**result, "system": name, "chosen": result["system"]} for result in best]
 
 
 def summary(rows: Sequence[dict[str, Any]], peers: Sequence[str]) -> dict[str, Any]:

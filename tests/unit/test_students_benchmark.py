@@ -54,6 +54,15 @@ def test_of_equals_on_dev_the_faster_is_taken() -> None:
     assert {row["system"]: row for row in rows_of(found, ["large", "small"])}["raced"]["chosen"] == ["small"]
 
 
+def test_from_a_models_labels_what_a_reviewed_dev_would_have_chosen_is_a_row_too() -> None:
+    small = {**_found("small", 0, 0.8, 0.6), "labels": "llm", "dev_reviewed": 0.7}
+    large = {**_found("large", 0, 0.7, 0.9), "labels": "llm", "dev_reviewed": 0.5}  # learns what the model gets wrong
+    rows = {row["system"]: row for row in rows_of([small, large], ["small", "large"])}
+    assert rows["raced"]["chosen"] == ["large"]
+    assert rows["raced_reviewed"]["chosen"] == ["small"]
+    assert rows["raced_reviewed"]["accuracy"] == pytest.approx(0.8)
+
+
 def test_the_summary_sets_the_raced_student_against_the_best_peer() -> None:
     found = summary(rows_of(FOUND, ["small", "large"]), ["peer", "other"])
     assert found["cells"] == [
