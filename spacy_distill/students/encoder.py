@@ -30,8 +30,8 @@ class EncoderTextCat(FrozenEncoderTextCat):
     encoder_name (str): See `read_encoder`.
     weight (Optional[str]): None: every text weighs the same. "confidence": as sure as the teacher was of it, as in
         `soft_textcat`.
-    balance (float): 0: no class weighs more than another. 1: every class weighs the same in total, as in
-        `soft_textcat`.
+    balance (float): 0: no class weighs more than another while they are learned. 1: every class weighs the same in
+        total, as in `soft_textcat`. Exclusive classes are said as often as they are there all the same.
     tuned_layers (int): How many of the encoder's last layers learn too. They need torch.
     epochs (int): How often they learn each text: more often where there are few, less often where there are many.
     """
@@ -64,10 +64,9 @@ class EncoderTextCat(FrozenEncoderTextCat):
             tune_head,
         )  # scipy, which costs those nothing who only use a pipeline
         from .targets import targets_of
-        from .tiny_fit import balanced_weights
 
         given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive, weight=self.weight)
-        counted = balanced_weights(given.shares, given.text_weights, self.balance, exclusive=self.exclusive)
+        wanted = given.shares, given.text_weights
         texts = [doc.text for doc in given.docs]
         encoder = read_encoder(self.encoder_name)
         found = select_ngrams(texts)
@@ -77,10 +76,12 @@ class EncoderTextCat(FrozenEncoderTextCat):
 
             seed = int(np.random.randint(2**31))  # `spacy train` has seeded it with the config's
             how = Tuning(self.tuned_layers, self.epochs, seed)
-            encoder, head = tune_head(encoder, texts, found, given.shares, counted, how, exclusive=self.exclusive)
+            encoder, head = tune_head(
+                encoder, texts, found, *wanted, how, balance=self.balance, exclusive=self.exclusive
+            )
         else:
             encoded = _encode(encoder, texts)
-            head = fit_head(encoded, texts, found, given.shares, counted, exclusive=self.exclusive)
+            head = fit_head(encoded, texts, found, *wanted, balance=self.balance, exclusive=self.exclusive)
         kept = len(head.sparse)
         self.set_weights(
             given.labels, encoder, Ngrams(found.keys[:kept], found.idf[:kept]), head.dense, head.sparse, head.bias

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix, hstack, identity
 
 from ..errors import InputError
 from .runtime.frozen_encoder_textcat import Encoder, Ngrams, ngrams
-from .tiny_fit import fit, numbered, pool
+from .tiny_fit import balanced_weights, calibrate, fit, numbered
 
 if TYPE_CHECKING:
     from .encoder_tune import Tuning
@@ -61,13 +61,20 @@ def select_ngrams(texts: Sequence[str]) -> Ngrams:
 
 
 def fit_head(
-    encoded: Any, texts: Sequence[str], found: Ngrams, targets: Floats, text_weights: Floats, *, exclusive: bool
+    encoded: Any,
+    texts: Sequence[str],
+    found: Ngrams,
+    targets: Floats,
+    text_weights: Floats,
+    *,
+    balance: float,
+    exclusive: bool,
 ) -> Head:
     """Fit the classifier; how much n-grams count is chosen by the loss of texts that were held out.
 
     encoded (NDArray[float32]): What the encoder says of each text, `(N, 2 H)`.
     found (Ngrams): F n-grams.
-    targets (NDArray[float]): `(N, K)`; and `text_weights`: see `tiny_fit.fit`.
+    targets (NDArray[float]): `(N, K)`; with `text_weights` and `balance`: see `tiny_fit.fit`.
     """
     half = encoded.shape[1] // 2
     centre = encoded.mean(axis=0)
@@ -80,7 +87,7 @@ def fit_head(
     for weight in NGRAM_WEIGHTS if len(found.keys) else NGRAM_WEIGHTS[:1]:
         vectors = hstack([dense, weight * sparse], format="csr") if weight else dense
         one = identity(vectors.shape[1], format="csr")
-        fitted = fit(vectors, one, targets, text_weights, numbers=numbered(texts), exclusive=exclusive)
+        fitted = fit(vectors, one, targets, text_weights, balance=balance, numbers=numbered(texts), exclusive=exclusive)
         if best is None or fitted.loss < best.loss:
             of_encoder = fitted.weights[: 2 * half] / scale[:, None]
             of_ngrams = weight * fitted.weights[2 * half :]
@@ -97,6 +104,7 @@ def tune_head(
     text_weights: Floats,
     tuning: Tuning,
     *,
+    balance: float,
     exclusive: bool,
 ) -> tuple[Encoder, Head]:
     """Tune the encoder's last layers, and add a classifier on n-grams alone.
@@ -120,23 +128,25 @@ def tune_head(
 
     def learn(which: Any) -> Any:
         some = [text for text, wanted in zip(texts, which, strict=True) if wanted]
-        given = targets[which], np.broadcast_to(text_weights, targets.shape)[which]
-        tuned = tune(encoder, some, *given, tuning, exclusive=exclusive)
+        given = targets[which], text_weights[which]
+        counted = balanced_weights(*given, balance, exclusive=exclusive)
+        tuned = tune(encoder, some, targets[which], counted, tuning, exclusive=exclusive)
         if not len(found.keys):
             return tuned, np.zeros((0, targets.shape[1])), np.zeros(targets.shape[1])
-        of_ngrams = fit(sparse[which], one, *given, numbers=numbered(some), exclusive=exclusive)
+        of_ngrams = fit(sparse[which], one, *given, balance=balance, numbers=numbered(some), exclusive=exclusive)
         return tuned, of_ngrams.weights, of_ngrams.bias
 
     tuned, weights, bias = learn(~held_out)
     said = tuned.encoder.encode([text for text, out in zip(texts, held_out, strict=True) if out])
     logits = said @ tuned.dense + tuned.bias, np.asarray(sparse[held_out] @ weights + bias)
-    wanted, counts = targets[held_out], np.broadcast_to(text_weights, targets.shape)[held_out]
-    factor, ngram_weight, loss = pool(*logits, wanted, counts, exclusive=exclusive)
+    counts = text_weights if exclusive else balanced_weights(targets, text_weights, balance, exclusive=False)
+    fitted = calibrate(logits, targets[held_out], counts[held_out], exclusive=exclusive)
+    factor, ngram_weight = fitted.factors
     ngram_weight *= bool(len(found.keys))
     tuned, weights, bias = learn(np.ones(len(texts), dtype=bool))
     kept = weights if ngram_weight else weights[:0]
-    total = factor * tuned.bias + ngram_weight * bias
-    return tuned.encoder, Head(factor * tuned.dense, ngram_weight * kept, total, ngram_weight, loss)
+    total = factor * tuned.bias + ngram_weight * bias + fitted.shift
+    return tuned.encoder, Head(factor * tuned.dense, ngram_weight * kept, total, ngram_weight, fitted.loss)
 
 
 def _weights_of(found: Ngrams, texts: Sequence[str]) -> Any:

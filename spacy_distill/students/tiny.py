@@ -27,8 +27,8 @@ class TinyTextCat(CollapsedTextCat):
 
     weight (Optional[str]): None: every text weighs the same. "confidence": as sure as the teacher was of it, as in
         `soft_textcat`.
-    balance (float): 0: no class weighs more than another. 1: every class weighs the same in total, as in
-        `soft_textcat`.
+    balance (float): 0: no class weighs more than another while they are learned. 1: every class weighs the same in
+        total, as in `soft_textcat`. Exclusive classes are said as often as they are there all the same.
     """
 
     weight: Optional[str]
@@ -50,16 +50,16 @@ class TinyTextCat(CollapsedTextCat):
         """
         from .targets import targets_of
         from .tiny_features import vectorize  # scipy, which costs those nothing who only use a pipeline
-        from .tiny_fit import balanced_weights, fit, numbered
+        from .tiny_fit import fit, numbered
 
         given = targets_of(get_examples(), labels, self.name, exclusive=self.exclusive, weight=self.weight)
         vectors = vectorize(given.docs, most=MOST_BYTES // (len(given.labels) + 16))
-        counted = balanced_weights(given.shares, given.text_weights, self.balance, exclusive=self.exclusive)
         found = fit(
             vectors.texts,
             vectors.features,
             given.shares,
-            counted,
+            given.text_weights,
+            balance=self.balance,
             numbers=numbered(doc.text for doc in given.docs),
             exclusive=self.exclusive,
         )

@@ -7,14 +7,14 @@ So the same problem is solved over as many numbers as there are texts: `X = L Q`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
 Floats = NDArray[np.float64]
@@ -23,6 +23,8 @@ PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)
 FOLDS = 4
 MOST_TEXTS = 3000
 """Up to so many texts the problem is solved over texts; beyond, a matrix of N x N numbers costs more than it saves."""
+PULL = 3.0
+"""What is added to a class is drawn to 0 as if by so many texts: it takes more to say that a class is rare."""
 _JITTER = 1e-6  # on the diagonal of X X', for texts that are there twice
 _STEPS = 200
 _TOLERANCE = 1e-5  # of the loss, relative
@@ -35,14 +37,26 @@ class Fit:
     weights (NDArray[float]): `(F, K)`.
     bias (NDArray[float]): `(K,)`.
     penalty (float): The chosen weight of the squared length of the weights.
-    temperature (float): What held-out logits had to be divided by to be calibrated; weights and bias are.
-    loss (float): The mean loss of held-out texts, in nats, calibrated.
+    loss (float): The mean loss of held-out texts, in nats. Weights and bias are calibrated on them.
     """
 
     weights: Floats
     bias: Floats
     penalty: float
-    temperature: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What makes logits fit the texts that were held out.
+
+    factors (Tuple[float, ...]): Of each classifier's logits.
+    shift (NDArray[float]): What is added to the sum, `(K,)`.
+    loss (float): The mean loss with them, in nats.
+    """
+
+    factors: tuple[float, ...]
+    shift: Floats
     loss: float
 
 
@@ -58,6 +72,7 @@ def fit(
     targets: Floats,
     text_weights: Floats,
     *,
+    balance: float,
     numbers: NDArray[np.int64],
     exclusive: bool,
     seed: int = 0,
@@ -65,12 +80,14 @@ def fit(
     """Fit weights for each penalty on parts of the texts, choose by the loss of the others, fit on all.
 
     The loss is cross-entropy against soft targets, of a softmax or of one sigmoid a class. The texts' vectors are given
-    as a product, which has far fewer numbers than its result where words have features of their own.
+    as a product, which has far fewer numbers than its result where words have features of their own. Exclusive classes
+    are weighted to learn, and not to choose and to calibrate: a rare one is found better, and not said more often.
 
     texts (csr_matrix): What each text has of each word and pair, `(N, V)`.
     features (csr_matrix): What each word and pair has of each feature, `(V, F)`.
     targets (NDArray[float]): `(N, K)`, 0 to 1. NaN: unknown; not for exclusive classes.
-    text_weights (NDArray[float]): What each text, or each target, counts: `(N, 1)` or `(N, K)`.
+    text_weights (NDArray[float]): What each text counts, `(N, 1)`.
+    balance (float): How much more texts of rare classes count, 0 to 1: see `balanced_weights`.
     numbers (NDArray[int]): See `numbered`: of copies none is held out where another is learned.
     RETURNS (Fit): The weights.
     """
@@ -84,27 +101,31 @@ def fit(
     else:
         problem = _Problem(texts, features)
         folds = 1  # so many texts that a quarter of them is enough to choose by
+    counted = balanced_weights(targets, text_weights, balance, exclusive=exclusive)
+    of_chance = text_weights if exclusive else counted
     known = ~np.isnan(targets)
-    targets, text_weights = np.where(known, targets, 0.0), np.where(known, text_weights, 0.0)
+    given, targets, counted = targets, np.where(known, targets, 0.0), np.where(known, counted, 0.0)
     part = np.random.default_rng(seed).permutation(numbers.max() + 1)[numbers] % FOLDS
     held_out = part < folds
-    penalty, temperature, loss = PENALTIES[0], 1.0, np.inf
-    starts = [_start(problem, targets, text_weights, exclusive)] * folds
+    penalty, best = PENALTIES[0], None
+    starts = [_start(problem, targets, counted, exclusive)] * folds
     logits = np.zeros_like(targets)
     for tried in PENALTIES:  # from the smoothest on; each starts where the one before ended
         for i in range(folds):
             inside, outside = part != i, part == i
-            starts[i] = _solve(problem.of(inside), targets[inside], text_weights[inside], tried, exclusive, starts[i])
+            starts[i] = _solve(problem.of(inside), targets[inside], counted[inside], tried, exclusive, starts[i])
             logits[outside] = problem.of(outside).logits(starts[i])
-        found, divisor = _calibrate(logits[held_out], targets[held_out], text_weights[held_out], exclusive)
-        if found > loss:
+        found = calibrate([logits[held_out]], given[held_out], of_chance[held_out], exclusive=exclusive)
+        if best is not None and found.loss > best.loss:
             break
-        penalty, temperature, loss = tried, divisor, found
-    flat = _solve(problem, targets, text_weights, penalty, exclusive, starts[0])
+        penalty, best = tried, found
+    assert best is not None
+    flat = _solve(problem, targets, counted, penalty, exclusive, starts[0])
     weights, bias = flat[:-classes].reshape(-1, classes), flat[-classes:]
     if problem.features is None:
         weights = vectors.T @ solve_triangular(problem.texts, weights, trans="T", lower=True, check_finite=False)
-    return Fit(weights / temperature, bias / temperature, penalty, temperature, loss)
+    (factor,) = best.factors
+    return Fit(factor * weights, factor * bias + best.shift, penalty, best.loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,30 +160,37 @@ class _Problem:
         return np.concatenate([np.asarray(weights).ravel(), slope.sum(axis=0)])
 
 
-def pool(
-    of_one: Floats, of_other: Floats, targets: Floats, text_weights: Floats, *, exclusive: bool
-) -> tuple[float, float, float]:
-    """Find how much each of two classifiers counts, so that the sum fits held-out targets best: a convex problem.
+def calibrate(logits: Sequence[Floats], targets: Floats, weights: Floats, *, exclusive: bool) -> Calibration:
+    """Find how much each of some classifiers counts, and what is added to a class, so that their sum fits held-out
+    targets best: a convex problem. What is added makes good for classes that weighed more than their texts, while they
+    were learned. Classes that do not exclude each other get nothing added.
 
-    of_one (NDArray[float]): The logits of the first for held-out texts, `(N, K)`.
-    targets (NDArray[float]): `(N, K)`; and `text_weights`: see `fit`.
-    RETURNS (Tuple[float, float, float]): The factors of the first, 1/8 to 8, and of the second, 0 to 8; the mean loss
-        with them.
+    One classifier: temperature scaling (Guo et al. 2017, "On calibration of modern neural networks") and a bias.
+
+    logits (Sequence[NDArray[float]]): Of each classifier, for held-out texts, `(N, K)`.
+    targets (NDArray[float]): `(N, K)`, see `fit`.
+    weights (NDArray[float]): What each text, or each target, counts: `(N, 1)` or `(N, K)`.
+    RETURNS (Calibration): Factors of 1/8 to 8 for the first and of 0 to 8 for the others.
     """
     # After Platt (1999): so few texts, all told apart, do not mean that none ever will be mistaken.
     doubt = 1 / (len(targets) + 1)
     targets = targets * (1 - doubt) + doubt / (targets.shape[1] if exclusive else 2)
     known = ~np.isnan(targets)
-    targets, weights = np.where(known, targets, 0.0), np.where(known, text_weights, 0.0)
-    count = _count(targets, weights, exclusive)
+    targets, weights = np.where(known, targets, 0.0), np.where(known, weights, 0.0)
+    count, many = _count(targets, weights, exclusive), len(logits)
 
-    def objective(factors: Floats) -> tuple[float, Floats]:
-        total, slope = _loss(factors[0] * of_one + factors[1] * of_other, targets, weights, exclusive)
-        return total / count, np.array([(slope * logits).sum() / count for logits in (of_one, of_other)])
+    def objective(numbers: Floats) -> tuple[float, Floats]:
+        factors, shift = numbers[:many], numbers[many:]
+        total, slope = _loss(np.tensordot(factors, logits, 1) + shift, targets, weights, exclusive)
+        gradient = np.append([(slope * one).sum() for one in logits], slope.sum(axis=0) + PULL * shift)
+        return (total + PULL / 2 * float(shift @ shift)) / count, gradient / count
 
-    found = minimize(objective, np.array([0.5, 0.25]), jac=True, method="L-BFGS-B", bounds=[(0.125, 8.0), (0.0, 8.0)])
-    one, other = found.x.tolist()
-    return one, other, float(found.fun)
+    classes = targets.shape[1]
+    start = np.array([0.5, *[0.25] * (many - 1), *[0.0] * classes])
+    free = (None, None) if exclusive else (0.0, 0.0)
+    bounds = [(0.125, 8.0), *[(0.0, 8.0)] * (many - 1), *[free] * classes]
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return Calibration(tuple(found.x[:many].tolist()), found.x[many:], float(found.fun))
 
 
 def balanced_weights(targets: Floats, text_weights: Floats, balance: float, *, exclusive: bool) -> Floats:
@@ -221,17 +249,3 @@ def _solve(
 
     options = {"maxiter": _STEPS, "ftol": _TOLERANCE, "gtol": 1e-4}
     return np.asarray(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
-
-
-def _calibrate(logits: Floats, targets: Floats, text_weights: Floats, exclusive: bool) -> tuple[float, float]:
-    """Find the temperature that makes held-out logits fit their targets best (Guo et al. 2017).
-
-    RETURNS (Tuple[float, float]): The mean loss at that temperature, and the temperature, 1/8 to 8.
-    """
-    count = _count(targets, np.broadcast_to(text_weights, targets.shape), exclusive)
-    found = minimize_scalar(
-        lambda log_t: _loss(logits / np.exp(log_t), targets, text_weights, exclusive)[0] / count,
-        bounds=(-np.log(8), np.log(8)),
-        method="bounded",
-    )
-    return float(found.fun), float(np.exp(found.x))

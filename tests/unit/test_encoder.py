@@ -118,7 +118,9 @@ def test_ngrams_in_one_text_are_left_out_and_each_kind_has_length_1():
 
 
 def head_for(encoded, texts, targets):
-    return fit_head(encoded, texts, select_ngrams(texts), targets, np.ones((len(texts), 1)), exclusive=True)
+    return fit_head(
+        encoded, texts, select_ngrams(texts), targets, np.ones((len(texts), 1)), balance=0.0, exclusive=True
+    )
 
 
 def test_the_classifier_listens_to_what_helps():

@@ -19,7 +19,7 @@ from spacy_distill.students.encoder_files import read_encoder
 from spacy_distill.students.encoder_fit import Head, select_ngrams, tune_head
 from spacy_distill.students.runtime.frozen_encoder_textcat import Encoder, Ngrams
 from spacy_distill.students.tiers import find_tiers
-from spacy_distill.students.tiny_fit import pool
+from spacy_distill.students.tiny_fit import calibrate
 
 torch = pytest.importorskip("torch")
 from spacy_distill.students.encoder_tune import BATCH, Tuned, Tuning, _Network, _parts, _unpacked, tune  # noqa: E402
@@ -85,19 +85,27 @@ def test_two_classifiers_count_as_much_as_held_out_texts_say() -> None:
     one, other = random.normal(size=(2, 4000, 3))
     targets = softmax(0.5 * one + 1.5 * other, axis=1)
     ones = np.ones((4000, 1))
-    first, second, _ = pool(one, other, targets, ones, exclusive=True)
+    first, second = calibrate([one, other], targets, ones, exclusive=True).factors
     assert (first, second) == pytest.approx((0.5, 1.5), rel=0.02)
     unknown = np.where(random.random((4000, 3)) < 0.3, np.nan, expit(2 * one + 0.25 * other))
-    first, second, _ = pool(one, other, unknown, ones, exclusive=False)
+    first, second = calibrate([one, other], unknown, ones, exclusive=False).factors
     assert (first, second) == pytest.approx((2, 0.25), rel=0.02)
-    first, second, _ = pool(one, -one, softmax(one, axis=1), ones, exclusive=True)
-    assert second == 0
+    assert calibrate([one, -one], softmax(one, axis=1), ones, exclusive=True).factors[1] == 0
+
+
+def test_what_is_added_to_a_class_makes_good_for_its_weight() -> None:
+    random = np.random.default_rng(0)
+    logits, shift = random.normal(size=(4000, 3)), np.array([1.0, -0.5, -0.5])
+    found = calibrate([logits], softmax(logits + shift, axis=1), np.ones((4000, 1)), exclusive=True)
+    assert found.shift - found.shift.mean() == pytest.approx(shift, abs=0.02)
+    found = calibrate([logits], expit(logits + shift), np.ones((4000, 1)), exclusive=False)
+    assert not found.shift.any()  # what is said of each class apart keeps its weight: a threshold of .5 finds rare ones
 
 
 def learn_head(folder: Path, texts: list[str], targets: np.ndarray) -> tuple[Encoder, Head, Ngrams]:
     found = select_ngrams(texts)
     encoder, ones = read_encoder(str(folder)), np.ones((len(texts), 1))
-    return *tune_head(encoder, texts, found, targets, ones, Tuning(1, 4, 0), exclusive=True), found
+    return *tune_head(encoder, texts, found, targets, ones, Tuning(1, 4, 0), balance=0.5, exclusive=True), found
 
 
 def test_ngrams_and_the_tuned_encoder_add_up(folder: Path) -> None:
@@ -146,7 +154,7 @@ def test_no_batch_is_much_smaller_than_another() -> None:
 def test_a_few_texts_told_apart_do_not_make_it_sure() -> None:
     which = np.arange(40) % 2
     logits = np.where(np.eye(2)[which] > 0, 9.0, -9.0)
-    factor, _, _ = pool(logits, np.zeros((40, 2)), np.eye(2)[which], np.ones((40, 1)), exclusive=True)
+    (factor,) = calibrate([logits], np.eye(2)[which], np.ones((40, 1)), exclusive=True).factors
     assert softmax(factor * logits, axis=1).max(axis=1).mean() < 0.99
 
 

@@ -11,6 +11,7 @@ import pytest
 import small_models as small
 import spacy
 from scipy.sparse import csr_matrix, identity
+from scipy.special import softmax
 from spacy.strings import hash_string
 from spacy.training import Example
 
@@ -127,6 +128,28 @@ def test_a_bounded_cache_changes_nothing(trained, monkeypatch):
     pipe._forget()
 
 
+def leave_uncalibrated(monkeypatch):
+    unchanged = tiny_fit.Calibration((1.0,), np.zeros(2), 1.0)
+    monkeypatch.setattr(tiny_fit, "calibrate", lambda *_, **__: unchanged)
+
+
+def test_a_class_that_weighs_more_is_not_said_more_often(monkeypatch) -> None:
+    # Of 600 texts 60 are of the rare class, and words say little: weighted alone, half of the texts would be called so.
+    drawn = np.random.default_rng(0)
+    which = np.arange(600) % 10 == 0
+    texts = csr_matrix(drawn.normal(size=(600, 20)) + 0.4 * which[:, None])
+    targets, ones = np.eye(2)[which.astype(int)], np.ones((600, 1))
+
+    def rare(balance: float) -> float:
+        how = {"balance": balance, "numbers": np.arange(600), "exclusive": True}
+        found = tiny_fit.fit(texts, identity(20, format="csr"), targets, ones, **how)
+        return float(softmax(texts @ found.weights + found.bias, axis=1)[:, 1].mean())
+
+    assert [rare(0.0), rare(1.0)] == pytest.approx([0.1, 0.1], abs=0.03)
+    leave_uncalibrated(monkeypatch)
+    assert rare(1.0) > 0.25
+
+
 def test_over_texts_or_over_features_it_is_the_same_problem(monkeypatch):
     def scores():
         nlp = student(TEXTS * 2)
@@ -134,7 +157,7 @@ def test_over_texts_or_over_features_it_is_the_same_problem(monkeypatch):
 
     monkeypatch.setattr(tiny_fit, "PENALTIES", (0.3,))
     monkeypatch.setattr(tiny_fit, "_TOLERANCE", 1e-10)
-    monkeypatch.setattr(tiny_fit, "_calibrate", lambda *_: (1.0, 1.0))
+    leave_uncalibrated(monkeypatch)
     over_texts = scores()
     monkeypatch.setattr(tiny_fit, "MOST_TEXTS", 0)
     assert np.array(scores()) == pytest.approx(np.array(over_texts), abs=0.01)
@@ -149,10 +172,11 @@ def test_of_copies_none_is_held_out_where_another_is_learned():
     ones, names = np.ones((count * copies, 1)), [f"text {i}" for i in range(count)] * copies
     numbers = tiny_fit.numbered(names)
     assert list(numbers) == [*range(count)] * copies
-    apart = tiny_fit.fit(texts, identity(200, format="csr"), targets, ones, numbers=numbers, exclusive=True)
-    mixed = tiny_fit.fit(
-        texts, identity(200, format="csr"), targets, ones, numbers=np.arange(count * copies), exclusive=True
+    apart = tiny_fit.fit(
+        texts, identity(200, format="csr"), targets, ones, balance=0.0, numbers=numbers, exclusive=True
     )
+    every = np.arange(count * copies)
+    mixed = tiny_fit.fit(texts, identity(200, format="csr"), targets, ones, balance=0.0, numbers=every, exclusive=True)
     assert apart.loss > 0.6 > 0.3 > mixed.loss
 
 
