@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix, hstack, identity
 
 from ..errors import InputError
 from .runtime.frozen_encoder_textcat import Encoder, Ngrams, ngrams
-from .tiny_fit import balanced_weights, calibrate, fit, numbered
+from .tiny_fit import PULL, balanced_weights, calibrate, fit, numbered
 
 if TYPE_CHECKING:
     from .encoder_tune import Tuning
@@ -140,7 +140,8 @@ def tune_head(
     said = tuned.encoder.encode([text for text, out in zip(texts, held_out, strict=True) if out])
     logits = said @ tuned.dense + tuned.bias, np.asarray(sparse[held_out] @ weights + bias)
     counts = text_weights if exclusive else balanced_weights(targets, text_weights, balance, exclusive=False)
-    fitted = calibrate(logits, targets[held_out], counts[held_out], exclusive=exclusive)
+    # A fifth of the texts has few of each class, and how many is much by chance.
+    fitted = calibrate(logits, targets[held_out], counts[held_out], exclusive=exclusive, pull=HELD_OUT * PULL)
     factor, ngram_weight = fitted.factors
     ngram_weight *= bool(len(found.keys))
     tuned, weights, bias = learn(np.ones(len(texts), dtype=bool))

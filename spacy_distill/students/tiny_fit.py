@@ -24,7 +24,7 @@ FOLDS = 4
 MOST_TEXTS = 3000
 """Up to so many texts the problem is solved over texts; beyond, a matrix of N x N numbers costs more than it saves."""
 PULL = 3.0
-"""What is added to a class is drawn to 0 as if by so many texts: it takes more to say that a class is rare."""
+"""It takes more texts of a class than so many to say that it is rarer, or more frequent, than it seems."""
 _JITTER = 1e-6  # on the diagonal of X X', for texts that are there twice
 _STEPS = 200
 _TOLERANCE = 1e-5  # of the loss, relative
@@ -160,7 +160,9 @@ class _Problem:
         return np.concatenate([np.asarray(weights).ravel(), slope.sum(axis=0)])
 
 
-def calibrate(logits: Sequence[Floats], targets: Floats, weights: Floats, *, exclusive: bool) -> Calibration:
+def calibrate(
+    logits: Sequence[Floats], targets: Floats, weights: Floats, *, exclusive: bool, pull: float = PULL
+) -> Calibration:
     """Find how much each of some classifiers counts, and what is added to a class, so that their sum fits held-out
     targets best: a convex problem. What is added makes good for classes that weighed more than their texts, while they
     were learned. Classes that do not exclude each other get nothing added.
@@ -170,6 +172,7 @@ def calibrate(logits: Sequence[Floats], targets: Floats, weights: Floats, *, exc
     logits (Sequence[NDArray[float]]): Of each classifier, for held-out texts, `(N, K)`.
     targets (NDArray[float]): `(N, K)`, see `fit`.
     weights (NDArray[float]): What each text, or each target, counts: `(N, 1)` or `(N, K)`.
+    pull (float): How strongly what is added is drawn to 0: as by so many texts of each class.
     RETURNS (Calibration): Factors of 1/8 to 8 for the first and of 0 to 8 for the others.
     """
     # After Platt (1999): so few texts, all told apart, do not mean that none ever will be mistaken.
@@ -182,8 +185,8 @@ def calibrate(logits: Sequence[Floats], targets: Floats, weights: Floats, *, exc
     def objective(numbers: Floats) -> tuple[float, Floats]:
         factors, shift = numbers[:many], numbers[many:]
         total, slope = _loss(np.tensordot(factors, logits, 1) + shift, targets, weights, exclusive)
-        gradient = np.append([(slope * one).sum() for one in logits], slope.sum(axis=0) + PULL * shift)
-        return (total + PULL / 2 * float(shift @ shift)) / count, gradient / count
+        gradient = np.append([(slope * one).sum() for one in logits], slope.sum(axis=0) + pull * shift)
+        return (total + pull / 2 * float(shift @ shift)) / count, gradient / count
 
     classes = targets.shape[1]
     start = np.array([0.5, *[0.25] * (many - 1), *[0.0] * classes])
