@@ -9,7 +9,7 @@ from .common import NO_GOLD, console, progress, read_gold
 
 
 def pseudo_label(
-    model: Annotated[Path, typer.Argument(help="The large student, such as training/encoder/model-best.")],
+    model: Annotated[Path, typer.Argument(help="The large student, such as training/tuned/model-best.")],
     texts: Annotated[Path, typer.Argument(help="Unlabelled texts; those that the corpus has may be among them.")],
     corpus: Annotated[Path, typer.Argument(help="The corpus that the large student was trained on.")],
     output_dir: Annotated[Path, typer.Argument(help="Where the larger corpus goes.")],
@@ -23,13 +23,15 @@ def pseudo_label(
     writes a corpus whose train has those texts too, with the pipeline's probabilities. Dev stays as it is. Texts that
     are in dev or in --gold, or nearly, are left out.
 
-    It costs no money, and pays where the large student is much the better of the two: with many classes and few labels
-    for each. Compare on dev.
+    It costs no money, and pays where the large student is much the better of the two, and the texts are many: with 1,000
+    labels from people for six emotions, 15,000 tweets labelled by `textcat_tuned` took `textcat_accurate` from 67 % to
+    84 %, three points above its teacher (`python -m benchmarks.pseudo_labels`). So the language model may label a part of
+    the texts, `annotate --limit 1000`, and a student the rest. Compare on dev.
 
-    Example: `spacy-distill pseudo-label training/encoder/model-best assets/texts.jsonl corpus corpus_large
+    Example: `spacy-distill pseudo-label training/tuned/model-best assets/texts.jsonl corpus corpus_large
     --gold assets/gold.jsonl`
 
-    Next: `spacy train configs/textcat_tiny.cfg --output training/tiny --paths.train corpus_large/train.spacy`
+    Next: `spacy train configs/textcat_accurate.cfg --output training/accurate --paths.train corpus_large/train.spacy`
     """
     from ..docs import confidence_of
     from ..evaluation.run import load
