@@ -1,7 +1,7 @@
 """Students and their peers side by side: one row for each system, data set, kind of labels and size.
 
     python -m benchmarks.students --results RESULTS [--data emotion,banking77] [--labels gold,llm] [--sizes 500,5000]
-        [--seeds 3] [--systems tiny,accurate,tfidf_lr] [--minutes 40] [--quick]
+        [--seeds 3] [--systems tiny,accurate,tfidf_lr] [--minutes 40] [--markdown] [--quick]
 
 All learn from the same texts (a seed draws them) and answer the same test texts, in a process of their own with one
 thread. Peers learn from all the labelled texts. spaCy's and ours hold out 15 %; `tiny` and `encoder`, which do not stop
@@ -10,10 +10,11 @@ held-out part, seed by seed; up to 1,000 texts on that of three splits, as in a 
 choose it. Where a language model gave the labels, `raced_reviewed` is what is best on the held-out part once people
 have reviewed it.
 
-What is measured is kept in RESULTS/results.jsonl: the same command goes on where it was stopped, and never measures
-twice; delete lines to measure them again. A system whose package is not installed is left out, and can be added from
-another environment with the same RESULTS. It starts with the expected time; with --minutes it starts nothing more after
-that, and shows what there is. Ends with one line of JSON: `rows`, and `raced` against the best peer.
+What is measured is kept in RESULTS/students.jsonl: the same command goes on where it was stopped, and never measures
+twice; delete lines to measure them again. A system whose package is not installed is not measured, and can be added
+from another environment with the same RESULTS. It starts with the expected time; with --minutes it starts nothing more
+after that, and shows what there is: `--results benchmarks/results --minutes 0 --markdown` prints the README's tables.
+Ends with one line of JSON: `rows`, and `raced` against the best peer.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from .students_data import KINDS, Data, load, names
 from .students_measure import systems
 from .students_peers import PEERS, SETFIT_TEXTS
 from .students_spacy import CAP_S, OURS, STOCK
-from .students_table import print_rows, rows_of, summary
+from .students_table import markdown, print_rows, rows_of, summary
 
 SIZES = (500, 1000, 5000)
 QUICK = ("tfidf_lr", "ngrams_lr", "fast", "tiny")
@@ -48,6 +49,7 @@ EXPECTED_S = {
     "accurate": 90, "encoder": 60, "tuned": 500, "transformer": 400,
 }  # fmt: skip
 """CPU seconds of one measurement at 1,000 texts, with the start of its two processes."""
+PEER_NAMES = {name: kind.title for name, kind in {**PEERS, **STOCK}.items()}
 
 
 def main() -> None:
@@ -59,35 +61,42 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--systems", default=",".join(systems()))
     parser.add_argument("--minutes", type=float, help="Start no measurement after so many minutes")
+    parser.add_argument("--markdown", action="store_true", help="Print tables as in the README")
     parser.add_argument("--quick", action="store_true", help="emotion and sms_spam_llm, 500 gold labels, one seed")
     args = parser.parse_args()
     data_path("emotion")
     if args.quick:
         args.data, args.labels, args.sizes, args.seeds = "emotion,sms_spam_llm", "gold", "500", 1
         args.systems = ",".join(name for name in QUICK if name in systems())
-    wanted = _installed(args.systems.split(","))
+    wanted = args.systems.split(",")
+    installed = _installed(wanted)
     with tempfile.TemporaryDirectory() as temporary:
         results = (args.results or Path(temporary)).resolve()
         results.mkdir(parents=True, exist_ok=True)
-        path = results / "results.jsonl"
+        path = results / "students.jsonl"
         known = _read(path)
-        todo = [spec for spec in _grid(args, wanted) if _key(spec) not in known]
+        todo = [spec for spec in _grid(args, installed) if _key(spec) not in known]
         _print_expected(todo, len(known))
         start = time.monotonic()
         for number, spec in enumerate(todo, 1):
             if args.minutes is not None and time.monotonic() - start > 60 * args.minutes:
                 print(f"{args.minutes:g} minutes are over: {len(todo) - number + 1} measurements are left.")
                 break
-            found = _measure(spec, results)
+            found = _rounded(_measure(spec, results))
             known[_key(spec)] = found
             with path.open("a", encoding="utf8") as file:
                 file.write(json.dumps(found) + "\n")
             print(f"{number}/{len(todo)} {_said(found)}", flush=True)
     shown = [known[key] for spec in _grid(args, wanted) if (key := _key(spec)) in known]
     rows = rows_of(shown, list(OURS))
-    print_rows(rows)
-    teachers = [_teacher(*cell) for cell in dict.fromkeys((spec["data"], spec["labels"]) for spec in shown)]
-    print_json(rows=rows, raced=summary(rows, [*PEERS, *STOCK]), teachers=[one for one in teachers if one])
+    cells = dict.fromkeys((found["data"], found["labels"]) for found in shown)
+    teachers = [teacher for cell in cells if (teacher := _teacher(*cell))]
+    if args.markdown:
+        print(markdown(rows, teachers, list(OURS), PEER_NAMES))
+    else:
+        print_rows(rows)
+        print(*teachers, sep="\n")
+    print_json(rows=rows, raced=summary(rows, PEER_NAMES), teachers=teachers)
 
 
 def _installed(wanted: list[str]) -> list[str]:
@@ -96,7 +105,9 @@ def _installed(wanted: list[str]) -> list[str]:
         if name not in kinds:
             raise SystemExit(f"There is no system {name!r}: choose from {', '.join(kinds)}.")
         if missing := kinds[name].missing():
-            print(f"{name} is left out: {', '.join(missing)} is not installed (pip install 'spacy-distill[bench]').")
+            print(
+                f"{name} is not measured: {', '.join(missing)} is not installed (pip install 'spacy-distill[bench]')."
+            )
     return [name for name in wanted if not kinds[name].missing()]
 
 
@@ -115,7 +126,7 @@ def _grid(args: argparse.Namespace, wanted: list[str]) -> Iterator[dict[str, Any
     for seed in range(args.seeds):
         for system in sorted(wanted, key=lambda name: EXPECTED_S.get(name, 100)):
             for name, kind, size in cells:
-                if system == "setfit" and (seed or size > SETFIT_TEXTS):
+                if system == "setfit" and size > SETFIT_TEXTS:
                     continue
                 yield {"system": system, "data": name, "labels": kind, "size": size, "seed": seed}
 
@@ -213,7 +224,6 @@ def _teacher(name: str, kind: str) -> dict[str, Any] | None:
     if any(row.label for row in data.test):
         figures = _score(data, [row.label or "" for row in data.test])
         found.update({f"test_{metric}": round(value, 4) for metric, value in figures.items()})
-    print(found)
     return found
 
 
@@ -227,6 +237,11 @@ def _annotation(number: int, text: str, label: str, labels: tuple[str, ...]) -> 
         exclusive=True,
         cats={label: 1.0} if label else {},
     )
+
+
+def _rounded(found: dict[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The same with five digits of each figure."""
+    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in found.items()}
 
 
 def _said(found: dict[str, Any]) -> str:

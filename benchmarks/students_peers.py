@@ -20,12 +20,13 @@ TUNED_EPOCHS = 60
 SETFIT_STEPS = 200
 """Contrastive steps of 16 pairs, a second or two each: SetFit's own default at 1,000 texts takes hours on a CPU."""
 SETFIT_TEXTS = 1000
-"""It is measured up to so many texts, with the first seed alone."""
+"""It is measured up to so many texts."""
 
 
 class System:
     """What all of them have in common.
 
+    title (str): Its name in a table.
     needs (Sequence[str]): Modules that must be installed.
     torch (bool): Whether torch is needed to predict. Where it is not, it is kept out of the process that predicts.
     per_text_s (float): CPU seconds that each text cost to encode, where encodings were taken from the cache.
@@ -35,6 +36,7 @@ class System:
     dev_reviewed (Optional[float]): The same, had people reviewed the held-out part.
     """
 
+    title: ClassVar[str]
     needs: ClassVar[Sequence[str]] = ()
     torch: ClassVar[bool] = False
     soft: ClassVar[bool] = False
@@ -103,6 +105,8 @@ class SklearnPipeline(System):
 class TfidfLr(SklearnPipeline):
     """TF-IDF of words, logistic regression: scikit-learn's defaults, as in the tutorials."""
 
+    title = "TF-IDF"
+
     def make(self) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -113,6 +117,8 @@ class TfidfLr(SklearnPipeline):
 
 class NgramsLr(SklearnPipeline):
     """Words and their pairs, and characters in windows of 2 to 5, both weighted; logistic regression."""
+
+    title = "n-grams"
 
     def make(self) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -127,6 +133,7 @@ class NgramsLr(SklearnPipeline):
 class Floret(System):
     """floret, which is fastText with a smaller table: words, pairs and subwords, trained as in fastText's tutorial."""
 
+    title = "floret"
     needs = ("floret",)
     model: Any
 
@@ -170,6 +177,7 @@ class Model2vecLr(System):
     What model2vec makes of the encoder is made once and kept: its users download it.
     """
 
+    title = "model2vec"
     needs = ("model2vec", "skeletoken")
     model: Any
     head: Any
@@ -217,6 +225,8 @@ class Model2vecLr(System):
 class Model2vecTuned(Model2vecLr):
     """The same, trained further on the labels: model2vec's own classifier, its defaults, saved as it ships."""
 
+    title = "model2vec, tuned"
+
     def prepare(self) -> None:
         from model2vec.train import StaticModelForClassification
 
@@ -248,6 +258,7 @@ class MiniLmLr(System):
     Encoding is most of its cost. Encodings are kept in the cache, and their measured cost is added to the times.
     """
 
+    title = "MiniLM"
     needs = ("sentence_transformers",)
     torch = True
     model: Any
@@ -307,6 +318,7 @@ def _sentence_transformer(path: Path) -> Any:
 class SetFit(System):
     """SetFit on the same encoder: contrastive fine-tuning, cut at `SETFIT_STEPS`, then logistic regression."""
 
+    title = "SetFit"
     needs = ("setfit", "sentence_transformers", "datasets")
     torch = True
     model: Any

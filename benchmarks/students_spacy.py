@@ -204,18 +204,21 @@ class Stock(SpacySystem):
 class Bow(Stock):
     """TextCatBOW.v3, single words."""
 
+    title = "spaCy's BOW"
     model = single_label_bow_config
 
 
 class Ensemble(Stock):
     """TextCatEnsemble.v2: `textcat`'s default."""
 
+    title = "spaCy's ensemble"
     model = single_label_default_config
 
 
 class Attention(Stock):
     """TextCatParametricAttention.v1 with the depth and width that measured best."""
 
+    title = "spaCy's attention"
     model = ATTENTION
 
 

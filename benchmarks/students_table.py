@@ -1,10 +1,10 @@
-"""From single measurements to rows: means over seeds, the raced student, what it is against the best peer."""
+"""From single measurements to rows and tables: means over seeds, the raced student, the best peer."""
 
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +16,12 @@ FIGURES = {
 }  # fmt: skip
 """Each figure of a row, and its decimals."""
 RACED, RACED_REVIEWED = "raced", "raced_reviewed"
+DATA_NAMES = {
+    "emotion": "six emotions",
+    "banking77": "77 banking intents",
+    "sms_spam_llm": "SMS spam",
+    "babe_bias": "biased news",
+}
 
 
 def rows_of(found: Iterable[dict[str, Any]], ours: Sequence[str]) -> list[dict[str, Any]]:
@@ -32,7 +38,10 @@ def rows_of(found: Iterable[dict[str, Any]], ours: Sequence[str]) -> list[dict[s
     for result in [*found, *raced]:
         groups[tuple(result[name] for name in ("data", "labels", "size", "system"))].append(result)
     rows = []
-    for (data, labels, size, system), results in sorted(groups.items(), key=lambda item: item[0][:3]):
+    order = list(DATA_NAMES)
+    for (data, labels, size, system), results in sorted(
+        groups.items(), key=lambda item: (item[0][1], order.index(item[0][0]), item[0][2])
+    ):
         row: dict[str, Any] = {"system": system, "data": data, "labels": labels, "size": size}
         for name, digits in FIGURES.items():
             row[name] = round(statistics.mean(result[name] for result in results), digits)
@@ -53,23 +62,36 @@ def _raced(ours: Sequence[dict[str, Any]], name: str, by: str) -> list[dict[str,
     return [{**result, "system": name, "chosen": result["system"]} for result in best]
 
 
-def summary(rows: Sequence[dict[str, Any]], peers: Sequence[str]) -> dict[str, Any]:
+def summary(rows: Sequence[dict[str, Any]], peers: Collection[str]) -> dict[str, Any]:
     """Compare the raced student with the peers that were measured wherever it was.
 
-    RETURNS (Dict[str, Any]): `cells`, each with the best peer and the difference in accuracy; the `worst` difference;
-        `mean_accuracy` of each system that has all cells.
+    RETURNS (Dict[str, Any]): `cells`, each with the best peer and the difference in accuracy, the mean over the seeds
+        that both have and seed by seed; the `worst` difference; `mean_accuracy` of each system that has all cells.
     """
     by_cell: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in rows:
         by_cell[(row["data"], row["labels"], row["size"])][row["system"]] = row
     cells = []
     for (data, labels, size), systems in by_cell.items():
+        raced = systems.get(RACED)
+        if RACED not in systems:
+            continue
+        raced = systems[RACED]
         there = [systems[name] for name in peers if name in systems]
-        if RACED in systems and there:
+        there = [row for row in there if set(row["seeds"]) & set(raced["seeds"])]
+        if there:
             best = max(there, key=lambda row: row["accuracy"])
-            difference = round(systems[RACED]["accuracy"] - best["accuracy"], 4)
+            ours, theirs = (dict(zip(row["seeds"], row["accuracy_by_seed"], strict=True)) for row in (raced, best))
+            differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
             cells.append(
-                {"data": data, "labels": labels, "size": size, "best_peer": best["system"], "difference": difference}
+                {
+                    "data": data,
+                    "labels": labels,
+                    "size": size,
+                    "best_peer": best["system"],
+                    "difference": round(statistics.mean(differences), 4),
+                    "by_seed": [round(difference, 4) for difference in differences],
+                }
             )
     names = dict.fromkeys(row["system"] for row in rows)
     everywhere = [name for name in names if all(name in systems for systems in by_cell.values())]
@@ -79,6 +101,72 @@ def summary(rows: Sequence[dict[str, Any]], peers: Sequence[str]) -> dict[str, A
         "worst": min((cell["difference"] for cell in cells), default=None),
         "mean_accuracy": dict(sorted(means.items(), key=lambda item: -item[1])),
     }
+
+
+def markdown(
+    rows: Sequence[dict[str, Any]], teachers: Sequence[dict[str, Any]], ours: Sequence[str], peers: Mapping[str, str]
+) -> str:
+    """Accuracies in percent, one table for each kind of labels.
+
+    ours (Sequence[str]): The systems that are raced; those that were measured anywhere have a column.
+    peers (Mapping[str, str]): Their names in the table.
+    RETURNS (str): In Markdown.
+    """
+    kinds = dict.fromkeys(row["labels"] for row in rows)
+    tables = [
+        _markdown_table(
+            [row for row in rows if row["labels"] == kind],
+            {one["data"]: one for one in teachers if one["labels"] == kind},
+            ours,
+            peers,
+        )
+        for kind in kinds
+    ]
+    return "\n\n".join(tables)
+
+
+def _markdown_table(
+    rows: Sequence[dict[str, Any]], teachers: Mapping[str, Any], ours: Sequence[str], peers: Mapping[str, str]
+) -> str:
+    found = summary(rows, peers)
+    by_place = {(row["data"], row["size"], row["system"]): row for row in rows}
+    columns = [name for name in (*ours, RACED, RACED_REVIEWED) if any(row["system"] == name for row in rows)]
+    titles = {RACED: "raced on dev", RACED_REVIEWED: "on reviewed dev"}
+    head = [f"texts, {rows[0]['labels']} labels", "best peer", *(titles.get(name, f"`{name}`") for name in columns)]
+    lines = [[*head, "raced − peer"]]
+    for cell in found["cells"]:
+        data, size, peer = cell["data"], cell["size"], cell["best_peer"]
+        line = [f"{DATA_NAMES[data]}: {size:,}", f"{_percent(by_place[data, size, peer])} ({peers[peer]})"]
+        line += [_percent(by_place.get((data, size, name))) for name in columns]
+        bounds = " to ".join(_signed(bound) for bound in (min(cell["by_seed"]), max(cell["by_seed"])))
+        lines.append([*line, f"{_signed(cell['difference'])} ({bounds})"])
+        if data in teachers:
+            tested = teachers[data].get("test_accuracy")
+            lines[-1].insert(1, f"{100 * tested:.1f}" if tested else f"({100 * teachers[data]['pool_accuracy']:.1f})")
+    means = found["mean_accuracy"]
+    if best := next((name for name in means if name in peers), None):
+        last = ["mean", f"{100 * means[best]:.1f} ({peers[best]})"]
+        last += [f"{100 * means[name]:.1f}" if name in means else "–" for name in columns]
+        lines.append([*last, _signed(means[RACED] - means[best])])
+        if teachers:
+            lines[-1].insert(1, "")
+    if teachers:
+        lines[0].insert(1, "teacher")
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(row: dict[str, Any] | None) -> str:
+    """RETURNS (str): A row's accuracy, and of a raced one what was chosen, how often."""
+    if row is None:
+        return "–"
+    counts = Counter(row.get("chosen", ())).most_common()
+    chosen = ", ".join(name if len(counts) == 1 else f"{count} {name}" for name, count in counts)
+    return f"{100 * row['accuracy']:.1f}" + (f" ({chosen})" if chosen else "")
+
+
+def _signed(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:

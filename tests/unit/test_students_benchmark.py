@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import entity_tiers
 from benchmarks.students_data import TEACHER_ACCURACY, load, names
-from benchmarks.students_table import rows_of, summary
+from benchmarks.students_table import markdown, rows_of, summary
 from spacy_distill.texts import read_texts
 
 
@@ -65,11 +65,39 @@ def test_from_a_models_labels_what_a_reviewed_dev_would_have_chosen_is_a_row_too
 
 def test_the_summary_sets_the_raced_student_against_the_best_peer() -> None:
     found = summary(rows_of(FOUND, ["small", "large"]), ["peer", "other"])
-    assert found["cells"] == [
-        {"data": "emotion", "labels": "gold", "size": 500, "best_peer": "peer", "difference": pytest.approx(-0.02)}
-    ]
+    (cell,) = found["cells"]
+    assert (cell["data"], cell["labels"], cell["size"], cell["best_peer"]) == ("emotion", "gold", 500, "peer")
+    assert cell["by_seed"] == pytest.approx([-0.06, 0.02])
+    assert cell["difference"] == pytest.approx(-0.02)
     assert found["worst"] == pytest.approx(-0.02)
     assert list(found["mean_accuracy"]) == ["large", "peer", "raced", "small"]
+
+
+def test_a_peer_with_fewer_seeds_is_compared_on_those_it_has() -> None:
+    found = [one for one in FOUND if (one["system"], one["seed"]) != ("peer", 0)]
+    (cell,) = summary(rows_of(found, ["small", "large"]), ["peer"])["cells"]
+    assert cell["by_seed"] == [pytest.approx(0.02)]
+    assert cell["difference"] == pytest.approx(0.02)
+
+
+def test_the_markdown_has_a_line_for_each_cell() -> None:
+    rows = rows_of(FOUND, ["small", "large"])
+    head, _, line, mean = markdown(rows, [], ["large", "small", "unmeasured"], {"peer": "a peer"}).splitlines()
+    assert head == "| texts, gold labels | best peer | `large` | `small` | raced on dev | raced − peer |"
+    assert line == (
+        "| six emotions: 500 | 67.0 (a peer) | 75.0 | 62.0 | 65.0 (1 small, 1 large) | −2.0 (−6.0 to +2.0) |"
+    )
+    assert mean == "| mean | 67.0 (a peer) | 75.0 | 62.0 | 65.0 | −2.0 |"
+
+
+def test_the_markdown_says_how_good_the_teacher_was() -> None:
+    found = [{**one, "labels": "llm"} for one in FOUND]
+    for teacher, said in (({"pool_accuracy": 0.5}, "(50.0)"), ({"pool_accuracy": 0.5, "test_accuracy": 0.6}, "60.0")):
+        teachers = [{"data": "emotion", "labels": "llm", **teacher}]
+        lines = markdown(rows_of(found, ["small"]), teachers, ["small"], {"peer": "a peer"}).splitlines()
+        assert lines[0].startswith("| texts, llm labels | teacher | best peer | `small` |")
+        assert lines[2].startswith(f"| six emotions: 500 | {said} | 67.0 (a peer) | 62.0 |")
+        assert lines[3].startswith("| mean |  | 67.0 (a peer) | 62.0 |")
 
 
 @pytest.mark.parametrize("name", names())
