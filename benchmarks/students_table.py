@@ -110,7 +110,7 @@ def markdown(
 
     ours (Sequence[str]): The systems that are raced; those that were measured anywhere have a column.
     peers (Mapping[str, str]): Their names in the table.
-    RETURNS (str): In Markdown.
+    RETURNS (str): In Markdown. An asterisk marks means over fewer seeds than others have.
     """
     kinds = dict.fromkeys(row["labels"] for row in rows)
     tables = [
@@ -131,13 +131,14 @@ def _markdown_table(
     found = summary(rows, peers)
     by_place = {(row["data"], row["size"], row["system"]): row for row in rows}
     columns = [name for name in (*ours, RACED, RACED_REVIEWED) if any(row["system"] == name for row in rows)]
+    seeds = max(len(row["seeds"]) for row in rows)
     titles = {RACED: "raced on dev", RACED_REVIEWED: "on reviewed dev"}
     head = [f"texts, {rows[0]['labels']} labels", "best peer", *(titles.get(name, f"`{name}`") for name in columns)]
     lines = [[*head, "raced − peer"]]
     for cell in found["cells"]:
         data, size, peer = cell["data"], cell["size"], cell["best_peer"]
-        line = [f"{DATA_NAMES[data]}: {size:,}", f"{_percent(by_place[data, size, peer])} ({peers[peer]})"]
-        line += [_percent(by_place.get((data, size, name))) for name in columns]
+        line = [f"{DATA_NAMES[data]}: {size:,}", f"{_percent(by_place[data, size, peer], seeds)} ({peers[peer]})"]
+        line += [_percent(by_place.get((data, size, name)), seeds) for name in columns]
         bounds = " to ".join(_signed(bound) for bound in (min(cell["by_seed"]), max(cell["by_seed"])))
         lines.append([*line, f"{_signed(cell['difference'])} ({bounds})"])
         if data in teachers:
@@ -156,13 +157,14 @@ def _markdown_table(
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _percent(row: dict[str, Any] | None) -> str:
+def _percent(row: dict[str, Any] | None, seeds: int) -> str:
     """RETURNS (str): A row's accuracy, and of a raced one what was chosen, how often."""
     if row is None:
         return "–"
+    fewer = "\\*" if len(row["seeds"]) < seeds else ""
     counts = Counter(row.get("chosen", ())).most_common()
     chosen = ", ".join(name if len(counts) == 1 else f"{count} {name}" for name, count in counts)
-    return f"{100 * row['accuracy']:.1f}" + (f" ({chosen})" if chosen else "")
+    return f"{100 * row['accuracy']:.1f}{fewer}" + (f" ({chosen})" if chosen else "")
 
 
 def _signed(difference: float) -> str:

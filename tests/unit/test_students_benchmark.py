@@ -78,6 +78,8 @@ def test_a_peer_with_fewer_seeds_is_compared_on_those_it_has() -> None:
     (cell,) = summary(rows_of(found, ["small", "large"]), ["peer"])["cells"]
     assert cell["by_seed"] == [pytest.approx(0.02)]
     assert cell["difference"] == pytest.approx(0.02)
+    line = markdown(rows_of(found, ["small", "large"]), [], ["small"], {"peer": "a peer"}).splitlines()[2]
+    assert line.startswith(r"| six emotions: 500 | 68.0\* (a peer) | 62.0 | 65.0 (")
 
 
 def test_the_markdown_has_a_line_for_each_cell() -> None:
