@@ -34,10 +34,13 @@ def pseudo_label(
     Next: `spacy train configs/textcat_accurate.cfg --output training/accurate --paths.train corpus_large/train.spacy`
     """
     from ..docs import confidence_of
+    from ..errors import ConfigError
     from ..evaluation.run import load
     from ..students.pseudo_labels import pseudo_label as label
     from ..texts import read_texts
 
+    if output_dir.resolve() == corpus.resolve():
+        raise ConfigError(f"{output_dir} is the corpus itself: name another folder for the larger one.")
     fields = {"text_field": text_field, "group_field": group_field}
     asked = list(read_texts(texts, **fields))
     kept_out = read_gold(gold or (), **fields)

@@ -24,7 +24,8 @@ def release(
     `textcat`) and the config names no path of this machine; loads it in a process without spacy-distill and compares
     its answers with the trained pipeline's; writes a model card with the figures from evaluation.json and a wheel.
 
-    Writes `OUTPUT_DIR/frozen`, which `spacy.load` takes, and `OUTPUT_DIR/en_NAME-VERSION/dist/*.whl`.
+    Writes `OUTPUT_DIR/en_NAME-VERSION/dist/*.whl`, and `OUTPUT_DIR/frozen`, the pipeline in it. Of the training texts
+    nothing is left but the weights, unless a component needs the list of words, as a tagger does: that is said.
 
     Example: `spacy-distill release training/fast/model-best packages --name reviews_small --version 1.0.0
     --evaluation evaluation/evaluation.json --manifest corpus/manifest.json`
@@ -43,6 +44,11 @@ def release(
         description=description,
         license=license,
     )
+    if made.needing_words:
+        console.print(
+            f"The wheel has the list of words seen in training: {', '.join(made.needing_words)} may need it. If those"
+            " words are nobody's business, remove the component first."
+        )
     for line in (
         f"{made.wheel}  ({made.size_mb:.1f} MB; answers as the trained pipeline does on {made.checked} texts)",
         "",

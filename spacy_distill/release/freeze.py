@@ -3,7 +3,7 @@
 Nothing of this package is needed to run the result: where a component is ours, the module that runs it goes along, as
 a Python file in the frozen directory that imports spaCy alone (`spacy_distill.students.runtime`). Nothing of the texts
 it was trained on is left in it but what the weights hold: spaCy writes every word it saw in training to
-`vocab/strings.json`, and that list is dropped too.
+`vocab/strings.json`, and that list is dropped too, unless a component needs it: see `needing_words`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ _STOCK = ("spacy", "spacy_legacy", "thinc")
 _SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY, **ENCODER_FACTORY}
 # Settings of the factories we train that those we ship do not have.
 _TRAINING_ONLY = ("weight", "balance", "encoder", "tuned_layers", "epochs")
-_WORDLESS = {"textcat", "textcat_multilabel", "ner", "tok2vec", "transformer"}  # components that need no list of words
+# Components that need no list of words.
+_WORDLESS = {
+    *("textcat", "textcat_multilabel", "ner", "tok2vec", "transformer", "sentencizer", "senter"),
+    *("doc_cleaner", "merge_entities", "merge_noun_chunks", "merge_subtokens", "token_splitter"),
+}
 _ABSOLUTE_PATH = re.compile(r"^(/|~/|[A-Za-z]:[\\/]|\\\\)\w")
 _META = ("lang", "name", "version", "description", "author", "email", "url", "license", "sources")
 
@@ -55,7 +59,7 @@ def freeze(source: Path, target: Path) -> Language:
     frozen = util.load_model_from_config(config, auto_fill=True)
     for name, pipe in frozen.components:  # a function component's factory is spaCy's own, whoever wrote the function
         carried |= _check_module(f"[components.{name}]", getattr(pipe, "__module__", type(pipe).__module__))
-    wordless = all(_is_wordless(config["nlp"]["lang"], pipe["factory"]) for pipe in config["components"].values())
+    wordless = not needing_words(config)
     with tempfile.TemporaryDirectory() as directory:
         trained.to_disk(directory)
         frozen.from_disk(directory, exclude=["config", "meta", *(["vocab"] if wordless else [])])
@@ -124,8 +128,15 @@ def _check_module(what: str, module: str) -> set[str]:
     return set()
 
 
-def _is_wordless(lang: str, factory: str) -> bool:
-    return factory in _WORDLESS or _module(lang, "factories", factory).startswith(CARRIED)
+def needing_words(config: Mapping[str, Any]) -> list[str]:
+    """RETURNS (List[str]): The components for whose sake the words of the training texts go along: a tagger's tags or a
+    ruler's patterns are among them."""
+    lang = config["nlp"]["lang"]
+    return [
+        name
+        for name, pipe in config["components"].items()
+        if pipe["factory"] not in _WORDLESS and not _module(lang, "factories", pipe["factory"]).startswith(CARRIED)
+    ]
 
 
 def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:

@@ -28,7 +28,7 @@ def main(path: str) -> None:
     installed = importlib.metadata.distributions
 
     def others(**kwargs: Any) -> Any:  # spaCy imports the factories of every installed package
-        return (d for d in installed(**kwargs) if d.metadata["Name"].replace("-", "_").lower() not in BLOCKED)
+        return (d for d in installed(**kwargs) if (d.metadata["Name"] or "").replace("-", "_").lower() not in BLOCKED)
 
     importlib.metadata.distributions = others
     sys.meta_path.insert(0, Blocker())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..corpus.manifest import Manifest
 from ..docs import read_docs
 from ..evaluation.pipelines import sha256_of, size_mb
 from ..evaluation.run import load
-from .freeze import freeze
+from .freeze import freeze, needing_words
 from .package import package, read_evaluation
 from .verify import verify
 
@@ -28,12 +29,14 @@ class Release:
     package (str): The name that `spacy.load` takes.
     size_mb (float): The wheel's size, in MB of 10^6 bytes.
     checked (int): On how many texts it was seen to answer as the trained pipeline does.
+    needing_words (Sequence[str]): Components for whose sake the wheel has the list of words seen in training.
     """
 
     wheel: Path
     package: str
     size_mb: float
     checked: int
+    needing_words: Sequence[str] = ()
 
 
 def release(
@@ -78,4 +81,5 @@ def release(
         corpus=corpus,
     )
     lang = frozen.meta["lang"]
-    return Release(wheel, f"{lang}_{name.removeprefix(f'{lang}_')}", size_mb(wheel), checked)
+    package_name = f"{lang}_{name.removeprefix(f'{lang}_')}"
+    return Release(wheel, package_name, size_mb(wheel), checked, needing_words(frozen.config))

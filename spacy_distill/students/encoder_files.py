@@ -28,6 +28,8 @@ def read_encoder(name: str) -> Encoder:
         raise InputError(f"The encoder {name} has no {', '.join(missing)}.")
     config, tokenizer = (json.loads((folder / file).read_text(encoding="utf8")) for file in (CONFIG, TOKENIZER))
     normalizer, model = tokenizer["normalizer"] or {}, tokenizer["model"]
+    lowercase = normalizer.get("lowercase", True)
+    strips_accents = normalizer.get("strip_accents")
     found = {
         "model_type": config.get("model_type"),
         "hidden_act": config.get("hidden_act"),
@@ -35,17 +37,21 @@ def read_encoder(name: str) -> Encoder:
         "layer_norm_eps": config.get("layer_norm_eps"),
         "tokenizer": model["type"],
         "normalizer": normalizer.get("type"),
+        "clean_text": normalizer.get("clean_text", True),
+        "handle_chinese_chars": normalizer.get("handle_chinese_chars", True),
+        "strip_accents": lowercase if strips_accents is None else strips_accents,
     }
-    if tuple(found.values()) != ("bert", "gelu", "absolute", EPSILON, "WordPiece", "BertNormalizer"):
+    wanted = ("bert", "gelu", "absolute", EPSILON, "WordPiece", "BertNormalizer", True, True, lowercase)
+    if tuple(found.values()) != wanted:
         raise ConfigError(
-            f"The encoder {name} is {found}; `encoder_textcat` runs BERT with word pieces alone, such as"
-            " all-MiniLM-L6-v2, BGE or E5. For others there is configs/textcat_transformer.cfg."
+            f"The encoder {name} is {found}; `encoder_textcat` runs BERT with word pieces alone, cased with accents or"
+            " neither, such as all-MiniLM-L6-v2, BGE or E5. For others there is configs/textcat_transformer.cfg."
         )
     by_id = {number: piece for piece, number in model["vocab"].items()}
     pieces = [by_id.get(number, "") for number in range(max(by_id) + 1)]
     weights = {name.removeprefix("bert."): array for name, array in read_safetensors(folder / WEIGHTS).items()}
-    wanted = {name: array for name, array in weights.items() if name.startswith(("embeddings.", "encoder."))}
-    return Encoder(Encoder.pack(wanted), WordPieces(pieces, normalizer["lowercase"]), config["num_attention_heads"])
+    kept = {name: array for name, array in weights.items() if name.startswith(("embeddings.", "encoder."))}
+    return Encoder(Encoder.pack(kept), WordPieces(pieces, lowercase), config["num_attention_heads"])
 
 
 def _download(name: str) -> Path:

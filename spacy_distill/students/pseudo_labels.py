@@ -18,6 +18,7 @@ from ..corpus.manifest import MANIFEST, Manifest, Part
 from ..curation.types import Context, label_counts
 from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError
+from ..evaluation.pipelines import find_component
 from ..tasks.labels_combined import surest_side
 from ..texts import normal_form
 from ..types import Annotation, Text
@@ -64,6 +65,13 @@ def pseudo_label(
     if manifest.task != "textcat":
         raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
     train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
+    component = find_component(student, "textcat")
+    if component.exclusive != manifest.exclusive:
+        kinds = {True: "exactly one class a text", False: "any number of classes a text"}
+        raise ConfigError(
+            f"The pipeline {student.pipe_names} gives {kinds[component.exclusive]}, the corpus {corpus_dir} has"
+            f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
+        )
     weighted = any(confidence_of(doc) is not None for doc in train)
     given = list(texts)
     groups: dict[str, set[str | None]] = {}
@@ -85,6 +93,12 @@ def pseudo_label(
     asked = [text for text in asked if text.id not in leaks]
     if not asked:
         raise StageError(f"None of {len(given)} texts is left to label: train has them, or they leak from dev or gold.")
+    for text in asked:
+        if len(text.text) > student.max_length:
+            raise ConfigError(
+                f"Text {text.id} has {len(text.text):,} characters, and spaCy takes {student.max_length:,} at most:"
+                " split it, or leave it out."
+            )
     added, records = [], []
     for text, doc in zip(asked, student.pipe([text.text for text in asked]), strict=True):
         if set(doc.cats) != set(manifest.labels):
@@ -112,7 +126,8 @@ def pseudo_label(
     counts = label_counts(records)
     labels = {label: count + counts[label] for label, count in manifest.train.labels.items()}
     part = Part(manifest.train.docs + len(added), labels)
-    sources = {**manifest.sources, "pseudo_labelled": len(added)}
+    before = manifest.sources.get("pseudo_labelled", 0)
+    sources = {**manifest.sources, "pseudo_labelled": before + len(added)}
     manifest = replace(manifest, train=part, sources=sources, soft=True)
     corpus = Corpus([*train, *added], dev, srsly.read_json(corpus_dir / LABELS), manifest)
     return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))

@@ -5,6 +5,7 @@ Trained here, shipped stock: the model, labels and saved files are exactly those
 may lie between 0 and 1, and that rare classes can weigh more, and texts of which the teacher was less sure less.
 """
 
+import warnings
 from typing import Any, Callable, Dict, Iterable, Literal, Optional
 
 import numpy as np
@@ -81,6 +82,15 @@ class _SoftMixin:
         weights = [[confidence_weight(example.reference, self.weight) / self.mean_weight] for example in examples]
         return self.model.ops.asarray2f(weights)
 
+    def _check_weighed(self) -> None:
+        """Warn where training goes on with a component that was loaded: the weights are not saved with it."""
+        if self.balance and self.class_weights is None:
+            warnings.warn(
+                f"{self.name}: training goes on without class weights. `balance` is worked out when a component is"
+                " initialized, and one that is sourced is not: train it from its factory, or set balance = 0.",
+                stacklevel=2,
+            )
+
 
 class SoftTextCategorizer(_SoftMixin, TextCategorizer):
     """`textcat` with soft targets. A text's weight is its target's expected class weight."""
@@ -98,6 +108,7 @@ class SoftTextCategorizer(_SoftMixin, TextCategorizer):
         self._weigh(get_examples)
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
+        self._check_weighed()
         loss, d_scores = super().get_loss(examples, scores)
         if self.weight is not None:
             d_scores *= self._text_weights(examples)
@@ -121,6 +132,7 @@ class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
         self._weigh(get_examples)
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
+        self._check_weighed()
         loss, d_scores = super().get_loss(examples, scores)
         if self.weight is not None:
             d_scores *= self._text_weights(examples)

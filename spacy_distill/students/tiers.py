@@ -22,6 +22,7 @@ from typing import Any
 
 import spacy
 import srsly
+from spacy import util
 from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Config
@@ -127,7 +128,11 @@ def _exclusive(component: Mapping[str, Any]) -> bool:
 
 def _missing(config: Config) -> Iterator[str]:
     """YIELDS (str): What the config names and does not exist: pretrained models, registered functions, factories."""
-    yield from (place for place in _pretrained(config) if not Path(place).exists() and Path(place).parent.is_dir())
+    ours = any(component.get("factory") == "encoder_textcat" for component in config["components"].values())
+    for name, place in _pretrained(config):
+        on_hub = name == "encoder" and (not Path(place).parent.is_dir() or (len(Path(place).parts) == 1 and not ours))
+        if not Path(place).exists() and not util.is_package(place) and not on_hub:
+            yield place
     lang = str(config["nlp"].get("lang", "en"))
     spacy.blank(lang)  # loads the factories of all installed packages
     for key, value in _settings(config):
@@ -140,11 +145,12 @@ def _missing(config: Config) -> Iterator[str]:
             yield "torch"
 
 
-def _pretrained(config: Config) -> Iterator[str]:
-    """YIELDS (str): What a student starts from: a folder, or a name on the hub."""
+def _pretrained(config: Config) -> Iterator[tuple[str, str]]:
+    """YIELDS (Tuple[str, str]): What a student starts from, by the name of its path: a folder, a file, an installed
+    pipeline, or an encoder's name on the hub."""
     for name in ("encoder", "vectors", "init_tok2vec"):
         if isinstance(place := config.get("paths", {}).get(name), str):
-            yield place
+            yield name, place
 
 
 def _settings(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -185,14 +191,14 @@ def train_tier(tier: Tier, splits: Sequence[Path], output_dir: Path, seed: int) 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+            env={**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONIOENCODING": "utf8"},
             check=False,
         )
     train_s = time.perf_counter() - start
     if _key(tier, corpus, seed) != key:
         raise StageError(f"{tier.name}, seed {seed}: its config or corpus changed while it was trained. Run it again.")
     if done.returncode or not (folder / MODEL_BEST).is_dir():
-        lines = [line for line in (folder / LOG).read_text(encoding="utf8").splitlines() if line.strip()]
+        lines = [line for line in (folder / LOG).read_text("utf8", "replace").splitlines() if line.strip()]
         raise StageError(f"{tier.name}, seed {seed}: {' / '.join(lines[-_SAID_LINES:])} ({folder / LOG} has it all)")
     shutil.rmtree(folder / "model-last", ignore_errors=True)
     write_json(folder / RUN, {"key": key, "tier": tier.name, "seed": seed, "train_s": train_s})
@@ -222,7 +228,8 @@ def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
 def _key(tier: Tier, corpus: Path, seed: int) -> str:
     """RETURNS (str): The same for the same training: config, pretrained models, corpus, seed, versions."""
     files = [tier.config, *(corpus / name for name in (TRAIN, DEV, LABELS))]
-    for place in map(Path, _pretrained(Config().from_disk(tier.config, interpolate=False))):
+    for _, name in _pretrained(Config().from_disk(tier.config, interpolate=False)):
+        place = util.get_package_path(name) if util.is_package(name) else Path(name)
         files += [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
     facts = [version("spacy"), version("spacy-distill"), str(seed), *(file_sha256(file) for file in files)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -92,6 +92,33 @@ def test_tiers_are_those_of_the_task_with_what_they_lack(configs: Path) -> None:
     assert [tier.name for tier in find_tiers(configs, "ner", True)] == ["ner"]
 
 
+def test_vectors_may_be_an_installed_pipeline_and_an_encoder_a_name_on_the_hub(
+    configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site" / "en_words"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").touch()
+    about = tmp_path / "site" / "en_words-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: en_words\nVersion: 1.0\n", "utf8")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    fast = (configs / "textcat_fast.cfg").read_text("utf8")
+    for number, line in enumerate(('vectors = "en_words"', 'vectors = "en_nowords"', 'encoder = "bert-base-uncased"')):
+        (configs / f"textcat_{number}.cfg").write_text(fast.replace("vectors = null\n", f"{line}\n", 1), "utf8")
+    encoder = (CONFIGS / "textcat_encoder.cfg").read_text("utf8")
+    (configs / "textcat_3.cfg").write_text(encoder.replace("assets/encoder", "assets_encoder"), "utf8")
+    found = {tier.name: tier.missing for tier in find_tiers(configs, "textcat", True)}
+    assert (
+        found.items()
+        >= {
+            "textcat_0": (),
+            "textcat_1": ("en_nowords",),
+            "textcat_2": (),
+            "textcat_3": ("assets_encoder",),
+        }.items()
+    )
+
+
 def test_the_projects_own_tiers_are_found() -> None:
     found = {tier.name: (tier.seeded, tier.needs_dev) for tier in find_tiers(CONFIGS, "textcat", True)}
     wanted = {"textcat_tiny": (False, False), "textcat_tuned": (True, False), "textcat_accurate": (True, True)}

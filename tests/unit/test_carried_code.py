@@ -60,6 +60,12 @@ def test_the_module_lies_beside_the_pipeline_and_runs_without_this_package(froze
 
 
 @pytest.mark.slow
+def test_a_package_that_was_half_installed_does_no_harm(frozen, tmp_path, monkeypatch):
+    (tmp_path / "half-1.0.dist-info").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert verify(spacy.load(frozen), frozen, TEXTS) > len(TEXTS)
+
+
 def test_the_wheel_has_the_module_and_does_not_ask_for_this_package(frozen, tmp_path):
     wheels = [package(frozen, tmp_path, name=name, version="1.0.0") for name in ("first", "second")]
     for wheel in wheels:

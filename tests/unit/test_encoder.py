@@ -1,5 +1,6 @@
 """The encoder tier: the encoder against transformers, the classifier, training by `spacy train`, the release."""
 
+import json
 import math
 import pickle
 from pathlib import Path
@@ -97,6 +98,16 @@ def test_gelu():
 def test_another_kind_of_encoder_is_refused(tmp_path, changes):
     small_encoder.write(tmp_path / "other", **changes)
     with pytest.raises(ConfigError, match=r"runs BERT with word pieces alone.*textcat_transformer\.cfg"):
+        read_encoder(str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("option", ["strip_accents", "clean_text", "handle_chinese_chars"])
+def test_an_encoder_whose_texts_are_cleaned_in_another_way_is_refused(tmp_path, option):
+    path = small_encoder.write(tmp_path / "other") / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["normalizer"][option] = False
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(ConfigError, match=rf"'{option}': False.*runs BERT with word pieces alone"):
         read_encoder(str(tmp_path / "other"))
 
 

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.training import Example
 
 from spacy_distill.errors import ConfigError, StageError
-from spacy_distill.release.freeze import check_portable, freeze
+from spacy_distill.release.freeze import check_portable, freeze, needing_words
 from spacy_distill.release.verify import SAMPLES, verify
 
 
@@ -58,6 +58,16 @@ def test_no_word_of_the_training_texts_is_left(trained, frozen):
     assert "Grubelwitz" in (trained / "vocab" / "strings.json").read_text()
     for file in frozen.rglob("*"):
         assert not file.is_file() or b"Grubelwitz" not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(("name", "kept"), [("sentencizer", []), ("merge_entities", []), ("entity_ruler", ["extra"])])
+def test_words_are_left_for_a_component_that_needs_them_alone(trained, tmp_path, name, kept):
+    nlp = spacy.load(trained)
+    nlp.add_pipe(name, name="extra", first=True)
+    nlp.to_disk(tmp_path / "trained")
+    frozen = freeze(tmp_path / "trained", tmp_path / "frozen")
+    assert needing_words(frozen.config) == kept
+    assert ("Grubelwitz" in (tmp_path / "frozen" / "vocab" / "strings.json").read_text()) == bool(kept)
 
 
 def test_a_frozen_pipeline_runs_where_this_package_is_not(trained, frozen):

@@ -85,6 +85,28 @@ def test_a_student_of_other_labels_is_refused(student, tmp_path):
         pseudo_label(student, folder, NEW)
 
 
+def test_a_student_of_several_labels_a_text_is_refused_where_one_holds(tmp_path):
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("soft_textcat_multilabel", config={"model": small.attention(exclusive=False)})
+    folder = make_corpus(tmp_path / "corpus")
+    with pytest.raises(ConfigError, match=r"gives any number of classes a text, the corpus .* has exactly one class a"):
+        pseudo_label(small.train(nlp), folder, NEW)
+
+
+def test_a_text_that_spacy_would_not_take_is_named(student, tmp_path, monkeypatch):
+    folder = make_corpus(tmp_path / "corpus")
+    monkeypatch.setattr(student, "max_length", 20)
+    with pytest.raises(ConfigError, match=r"Text n1 has 21 characters, and spaCy takes 20 at most: split it"):
+        pseudo_label(student, folder, NEW)
+
+
+def test_a_second_round_is_added_to_the_first(student, tmp_path):
+    folder = make_corpus(tmp_path / "corpus")
+    pseudo_label(student, folder, NEW[:1]).corpus.write(tmp_path / "once")
+    made = pseudo_label(student, tmp_path / "once", NEW)
+    assert (made.known, made.added, made.corpus.manifest.sources["pseudo_labelled"]) == (1, 1, 2)
+
+
 def test_nothing_left_to_label_is_said(student, tmp_path):
     folder = make_corpus(tmp_path / "corpus")
     with pytest.raises(StageError, match="None of 1 texts is left to label"):
@@ -102,6 +124,9 @@ def test_the_command(student, tmp_path):
     assert "of 2 texts 2 were added to train" in said
     assert "No --gold was given: nothing keeps the texts you evaluate on" in said
     assert len(texts_of(tmp_path / "large", "train")) == len(texts_of(tmp_path / "corpus", "train")) + 2
+    same = ["pseudo-label", *names[:3], str(tmp_path / "large" / ".." / "corpus")]
+    with pytest.raises(ConfigError, match="is the corpus itself: name another folder"):
+        CliRunner().invoke(app, same, catch_exceptions=False)
     (tmp_path / "gold.jsonl").write_text("")
     again = ["pseudo-label", *names, "--gold", str(tmp_path / "gold.jsonl")]
     with pytest.raises(InputError, match=r"gold\.jsonl has no texts"):

@@ -119,7 +119,7 @@ def test_the_runtime_sees_the_vectors_that_were_trained_on(trained, monkeypatch)
 
 def test_a_bounded_cache_changes_nothing(trained, monkeypatch):
     expected = small.cats(trained, [text for text, _ in TEXTS])
-    monkeypatch.setattr(runtime, "CACHE_BYTES", 400)
+    monkeypatch.setattr(runtime, "CACHE_BYTES", 10_000)
     monkeypatch.setattr(runtime, "MOST_DOCS", 2)
     pipe = trained.get_pipe("tiny_textcat")
     pipe._forget()
@@ -219,6 +219,25 @@ def test_it_is_released_as_the_runtime_without_the_words_it_saw(trained, tmp_pat
     assert verify(trained, tmp_path / "frozen", [text for text in NEW if text]) > len(NEW)
     for file in (tmp_path / "frozen").rglob("*"):
         assert not file.is_file() or b"orbelquint" not in file.read_bytes(), file
+
+
+def test_what_is_remembered_is_bounded_with_its_index(trained, monkeypatch):
+    monkeypatch.setattr(runtime, "CACHE_BYTES", 2_000_000)
+    nlp = copy.deepcopy(trained)
+    pipe = nlp.get_pipe("tiny_textcat")
+    most = 0
+    for first in range(0, 20_000, 500):
+        nlp(" ".join(f"w{number}" for number in range(first, first + 500)))
+        held = (pipe._rows, pipe._lower, pipe._forms._keys, pipe._forms._rows, pipe._forms._passed)
+        most = max(most, sum(array.nbytes for array in held))
+    assert 500_000 < most <= 2_000_000
+
+
+def test_docs_of_several_vocabularies_are_answered_together(trained):
+    texts = ["uniqueone is great", "othertwo broke", "great"]
+    docs = [spacy.blank("en").make_doc(text) for text in texts]
+    found = list(copy.deepcopy(trained).pipe(docs))
+    assert [doc.cats for doc in found] == [pytest.approx(trained(text).cats) for text in texts]
 
 
 def test_many_threads_get_the_answers_that_one_gets(trained):

@@ -226,6 +226,7 @@ class Network:
 
         Loading and training put other arrays in place. The averages that `spacy train` evaluates are the same arrays
         each time, with other numbers: whatever a step changes, the shift of the last layer normalisation is among it.
+        A row of the vectors that is changed in place (`vocab.set_vector`) goes unseen.
         """
         if any(node.get_param(name) is not value for node, name, value in self._weights):
             return False

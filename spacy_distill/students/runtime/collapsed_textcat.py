@@ -21,7 +21,7 @@ from spacy.attrs import ORTH  # type: ignore[import-not-found]
 from spacy.language import Language
 from spacy.pipeline.pipe import Pipe
 from spacy.scorer import Scorer
-from spacy.strings import StringStore, hash_string  # type: ignore[attr-defined]
+from spacy.strings import hash_string  # type: ignore[attr-defined]
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -29,8 +29,9 @@ from spacy.vocab import Vocab
 GRAMS = (3, 4, 5)
 LONGEST_WORD = 40  # characters: of a URL the rest is not looked at
 TOKENIZER_CACHE = 1_000_000  # chunks; spaCy's default of 10,000 is filled by a few thousand texts
-CACHE_BYTES = 64_000_000  # of rows; then it starts anew
+CACHE_BYTES = 128_000_000  # of word forms' rows and their index; then it starts anew
 MOST_DOCS = 128  # at a time: with more of them alive the processor's cache is left, and the tokenizer slows down
+_INDEX_BYTES = 32 * 13  # of the index, for each key, just after it grew
 _WIDE = 24  # from so many columns on, one product a text is faster than `reduceat`
 _EVEN, _ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
@@ -223,12 +224,14 @@ class CollapsedTextCat(Pipe):
         self._rows = np.zeros((1024, self._features.shape[1]), dtype=np.float32)
         self._lower = np.zeros(1024, dtype=np.uint64)
 
-    def _learn(self, keys: Any, strings: StringStore) -> None:
+    def _learn(self, keys: Any, docs: Sequence[Doc]) -> None:
         """Give word forms that were not seen before their row.
 
         keys (NDArray[uint64]): Their hashes, each once.
+        docs (Sequence[Doc]): Where they stand. The docs may have vocabularies of their own.
         """
-        words = [strings[key] for key in keys.tolist()]
+        stores = list({id(doc.vocab): doc.vocab.strings for doc in docs}.values())
+        words = [next(strings[key] for strings in stores if key in strings) for key in keys.tolist()]
         found, owners = word_features(words)
         features = self._word_features.find(found)
         known = np.flatnonzero(features)
@@ -245,15 +248,16 @@ class CollapsedTextCat(Pipe):
         self._forms.add(keys, np.arange(self._count, end))
         self._count = end
 
-    def _rows_of(self, keys: Any, strings: StringStore) -> Any:
+    def _rows_of(self, keys: Any, docs: Sequence[Doc]) -> Any:
         rows = self._forms.find(keys)
         new = keys[rows == 0]
         if len(new):
             new = np.unique(new)
-            if (self._count + len(new)) * self._rows.shape[1] * 4 > CACHE_BYTES and self._count > 1:
+            size = (self._count + len(new)) * (self._rows.shape[1] * 4 + self._lower.itemsize + _INDEX_BYTES)
+            if size > CACHE_BYTES and self._count > 1:
                 self._forget()
                 new = np.unique(keys)
-            self._learn(new, strings)
+            self._learn(new, docs)
             rows = self._forms.find(keys)
         return rows
 
@@ -269,7 +273,7 @@ class CollapsedTextCat(Pipe):
         if len(wordy):
             starts = (np.cumsum(lengths) - lengths)[wordy]
             with self._lock.lock:
-                forms = self._rows_of(np.concatenate(arrays), docs[0].vocab.strings)
+                forms = self._rows_of(np.concatenate(arrays), docs)
                 lower, rows = self._lower.take(forms), self._rows.take(forms, axis=0)
             pairs = self._pairs.find(pair_keys(lower[:-1], lower[1:]))
             pairs[starts[1:] - 1] = 0
@@ -280,7 +284,7 @@ class CollapsedTextCat(Pipe):
             logits[wordy] = sums[:, :-1] / length
         logits += bias
         if not self.exclusive:
-            return 1 / (1 + np.exp(-logits))
+            return (1 + np.tanh(logits / 2)) / 2
         scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         scores /= scores.sum(axis=1, keepdims=True)
         return scores

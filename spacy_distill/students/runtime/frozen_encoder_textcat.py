@@ -330,7 +330,7 @@ class FrozenEncoderTextCat(Pipe):
             features, weights = self.ngrams(text)
             row += weights @ self._sparse[features]
         if not self.exclusive:
-            return 1 / (1 + np.exp(-logits))
+            return (1 + np.tanh(logits / 2)) / 2
         scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
