@@ -110,7 +110,8 @@ def markdown(
 
     ours (Sequence[str]): The systems that are raced; those that were measured anywhere have a column.
     peers (Mapping[str, str]): Their names in the table.
-    RETURNS (str): In Markdown. An asterisk marks means over fewer seeds than others have.
+    RETURNS (str): In Markdown. An asterisk marks means over fewer seeds than others have. Means over the cells: of the
+        best peers, whichever they are, then of the best single one.
     """
     kinds = dict.fromkeys(row["labels"] for row in rows)
     tables = [
@@ -146,9 +147,10 @@ def _markdown_table(
             lines[-1].insert(1, f"{100 * tested:.1f}" if tested else f"({100 * teachers[data]['pool_accuracy']:.1f})")
     means = found["mean_accuracy"]
     if best := next((name for name in means if name in peers), None):
-        last = ["mean", f"{100 * means[best]:.1f} ({peers[best]})"]
+        highest = [by_place[cell["data"], cell["size"], cell["best_peer"]]["accuracy"] for cell in found["cells"]]
+        last = ["mean", f"{100 * statistics.mean(highest):.1f}; {100 * means[best]:.1f} ({peers[best]})"]
         last += [f"{100 * means[name]:.1f}" if name in means else "–" for name in columns]
-        lines.append([*last, _signed(means[RACED] - means[best])])
+        lines.append([*last, _signed(statistics.mean(cell["difference"] for cell in found["cells"]))])
         if teachers:
             lines[-1].insert(1, "")
     if teachers:

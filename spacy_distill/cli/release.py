@@ -20,9 +20,10 @@ def release(
 ) -> None:
     """Turn a trained student into a wheel that needs spaCy and nothing else.
 
-    Reads a trained pipeline. Writes a copy of it in which every component is one of spaCy's own (`soft_textcat` becomes
-    `textcat`) and the config names no path of this machine; loads it in a process without spacy-distill and compares
-    its answers with the trained pipeline's; writes a model card with the figures from evaluation.json and a wheel.
+    Reads a trained pipeline. Writes a copy of it whose components are spaCy's own (`soft_textcat` becomes `textcat`) or
+    run by one Python file that the wheel carries, and whose config names no path of this machine; loads it in a process
+    without spacy-distill and compares its answers with the trained pipeline's; writes a model card with the figures
+    from evaluation.json and a wheel.
 
     Writes `OUTPUT_DIR/en_NAME-VERSION/dist/*.whl`, and `OUTPUT_DIR/frozen`, the pipeline in it. Of the training texts
     nothing is left but the weights, unless a component needs the list of words, as a tagger does: that is said.

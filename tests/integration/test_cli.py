@@ -13,6 +13,7 @@ import sys
 import typing
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile, copytree, ignore_patterns
 from typing import Any
@@ -117,6 +118,10 @@ def test_the_help_names_every_command_in_the_order_of_the_line(run: Run) -> None
     listed = [line for line in out.splitlines() if line.startswith("│")]
     places = [next(i for i, line in enumerate(listed) if re.match(rf"│ {name}\b", line)) for name in COMMANDS]
     assert places == sorted(places)
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"{version('spacy-distill')}\n", "")
 
 
 def test_an_output_that_its_books_would_overwrite_is_refused(run: Run) -> None:

@@ -89,7 +89,7 @@ def test_the_markdown_has_a_line_for_each_cell() -> None:
     assert line == (
         "| six emotions: 500 | 67.0 (a peer) | 75.0 | 62.0 | 65.0 (1 small, 1 large) | −2.0 (−6.0 to +2.0) |"
     )
-    assert mean == "| mean | 67.0 (a peer) | 75.0 | 62.0 | 65.0 | −2.0 |"
+    assert mean == "| mean | 67.0; 67.0 (a peer) | 75.0 | 62.0 | 65.0 | −2.0 |"
 
 
 def test_the_markdown_says_how_good_the_teacher_was() -> None:
@@ -99,7 +99,7 @@ def test_the_markdown_says_how_good_the_teacher_was() -> None:
         lines = markdown(rows_of(found, ["small"]), teachers, ["small"], {"peer": "a peer"}).splitlines()
         assert lines[0].startswith("| texts, llm labels | teacher | best peer | `small` |")
         assert lines[2].startswith(f"| six emotions: 500 | {said} | 67.0 (a peer) | 62.0 |")
-        assert lines[3].startswith("| mean |  | 67.0 (a peer) | 62.0 |")
+        assert lines[3].startswith("| mean |  | 67.0; 67.0 (a peer) | 62.0 |")
 
 
 @pytest.mark.parametrize("name", names())
