@@ -12,13 +12,13 @@ from pathlib import Path
 
 import srsly
 from spacy.language import Language
+from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
 
 from ..corpus.build import DEV, LABELS, TRAIN, Corpus
 from ..corpus.manifest import MANIFEST, Manifest, Part
 from ..curation.types import Context, label_counts
 from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError
-from ..evaluation.pipelines import find_component
 from ..tasks.labels_combined import surest_side
 from ..texts import normal_form
 from ..types import Annotation, Text
@@ -65,13 +65,15 @@ def pseudo_label(
     if manifest.task != "textcat":
         raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
     train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
-    component = find_component(student, "textcat")
-    if component.exclusive != manifest.exclusive:
-        kinds = {True: "exactly one class a text", False: "any number of classes a text"}
-        raise ConfigError(
-            f"The pipeline {student.pipe_names} gives {kinds[component.exclusive]}, the corpus {corpus_dir} has"
-            f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
-        )
+    classifiers = [pipe for name, pipe in student.pipeline if "doc.cats" in student.get_pipe_meta(name).assigns]
+    for pipe in classifiers:
+        exclusive = getattr(pipe, "exclusive", not isinstance(pipe, MultiLabel_TextCategorizer))
+        if exclusive != manifest.exclusive:
+            kinds = {True: "exactly one class a text", False: "any number of classes a text"}
+            raise ConfigError(
+                f"The pipeline {student.pipe_names} gives {kinds[exclusive]}, the corpus {corpus_dir} has"
+                f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
+            )
     weighted = any(confidence_of(doc) is not None for doc in train)
     given = list(texts)
     groups: dict[str, set[str | None]] = {}
