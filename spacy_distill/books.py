@@ -24,7 +24,7 @@ class Books:
     from_ledger (int): Replies that were there already: in the ledger, or because a prompt came twice.
     not_asked (int): Prompts that were not asked for because the budget was spent. These three are all prompts.
     failures (Counter[str]): Why there was no reply, and how often.
-    unaligned (int): Quotes that a teacher made up, or that do not fit the text's tokens.
+    unaligned (Counter[str]): Why quotes and spans mark nothing (see `alignment.Reason`), and how often.
     prompt_tokens (int): Tokens read by the teacher in this run.
     reply_tokens (int): Tokens written by it.
     cost_usd (float): Price of the replies asked for in this run, where prices are known.
@@ -41,7 +41,7 @@ class Books:
     from_ledger: int = 0
     not_asked: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    unaligned: int = 0
+    unaligned: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     reply_tokens: int = 0
     cost_usd: float = 0.0
@@ -75,7 +75,7 @@ class Books:
             if annotation.cats is not None:
                 found.update(annotation.positive())
             found.update(span.label for span in annotation.ents or ())
-        self.unaligned += len((facts_of(doc, "ner") or {}).get("unaligned", ()))
+        self.unaligned.update(each["reason"] for each in (facts_of(doc, "ner") or {}).get("unaligned", ()))
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The same for JSON, the most frequent first."""
@@ -84,6 +84,7 @@ class Books:
             "statuses": {task: dict(count.most_common()) for task, count in self.statuses.items()},
             "labels": {task: dict(count.most_common()) for task, count in self.labels.items()},
             "failures": dict(self.failures.most_common()),
+            "unaligned": dict(self.unaligned.most_common()),
             "cost_usd": round(self.cost_usd, 6),
             "saved_usd": round(self.saved_usd, 6),
             "elapsed_s": round(self.elapsed_s, 3),

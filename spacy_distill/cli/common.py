@@ -35,6 +35,16 @@ REMEDIES = (
 )
 """What stands in a failure's reason, and what to do about it."""
 
+UNALIGNED = {
+    "not_found": "not in their text",
+    "boundary": "not on its tokens",
+    "outside": "outside their text",
+    "unknown_label": "unknown label",
+    "two_labels": "two labels for one place",
+    "overlap": "reaching into a longer one",
+}
+"""Why quotes and spans mark nothing."""
+
 NO_GOLD = "No --gold was given: nothing keeps the texts you evaluate on out of the training data."
 
 # No markup: labels, paths and texts may hold square brackets.
@@ -123,9 +133,8 @@ def print_books(books: Books) -> None:
     if books.failures:
         _print_failures(books)
     if books.unaligned:
-        console.print(
-            f"{books.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted."
-        )
+        reasons = ", ".join(f"{count} × {UNALIGNED[reason]}" for reason, count in books.unaligned.most_common())
+        console.print(f"{books.unaligned.total()} quotes or spans mark nothing: {reasons}.")
 
 
 def _print_failures(books: Books) -> None:

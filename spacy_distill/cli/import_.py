@@ -61,7 +61,8 @@ def import_(
     Reads records with a text and a label, a list of labels, entity spans, or the model's raw reply; writes the same
     annotated docs as `annotate` does, with the same statuses and the same books. A null label is a reply that could
     not be parsed: it is counted, never trained on. A span is `[start, end, label]`, or an object with these names and
-    perhaps a `score`, 0 to 1; the rule `min_confidence` can make entities that are less sure unknown.
+    perhaps a `score`, 0 to 1; the rule `min_confidence` can make entities that are less sure unknown. Where a span has
+    an unknown label, does not stand on the tokens, or contradicts another, it is counted, and its tokens are unknown.
 
     With **--format** it reads what people answered in Prodigy, Label Studio, Argilla, a table or CoNLL, where `export`
     had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
@@ -120,6 +121,8 @@ def import_(
     write_docs(output, docs)
     write_json(output.with_suffix(".json"), books.to_dict())
     print_books(books)
+    if books.unaligned and reply_field is None:
+        console.print("The tokens of those spans are unknown, unless another span marks them.")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 

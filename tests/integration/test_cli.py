@@ -497,6 +497,34 @@ def test_import_takes_spans(run: Run) -> None:
     assert found[0].labels == ("WHERE", "WHO")
 
 
+def test_import_leaves_tokens_unknown_where_a_span_marks_nothing(run: Run) -> None:
+    rows = [
+        {"text": "add salt", "label": [[4, 8, "Ingredient"]]},
+        {"text": "melt butter in a pan", "label": [[6, 9, "DISH"], [17, 20, "TOOL"], [0, 4, "INGREDIENT"]]},
+        {"text": "the pho", "label": [[4, 7, "INGREDIENT"], [4, 7, "DISH"]]},
+    ]
+    options = ("--task", "ner", "--label", "DISH", "--label", "INGREDIENT")
+    code, out, _ = run("import", write("spans.jsonl", *rows), "pool.spacy", *options)
+    assert code == 0
+    found = annotations("pool.spacy")
+    assert [[(span.start, span.label) for span in item.ents or ()] for item in found] == [
+        [(4, "INGREDIENT")],
+        [(0, "INGREDIENT")],
+        [],
+    ]
+    assert [[(span.start, span.end) for span in item.missing] for item in found] == [
+        [],
+        [(5, 11), (17, 20)],
+        [(4, 7)],
+    ]
+    counts = srsly.read_json("pool.json")["unaligned"]
+    assert counts == {"two_labels": 2, "boundary": 1, "unknown_label": 1}
+    assert (
+        "4 quotes or spans mark nothing: 2 × two labels for one place, 1 × not on its tokens, 1 × unknown label." in out
+    )
+    assert "The tokens of those spans are unknown" in out
+
+
 def test_import_parses_raw_replies_like_live_ones(run: Run) -> None:
     rows = [
         {"text": "a", "said": 'Sure! {"label": "bug"}'},
