@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
+SHOWN_UNKNOWN = 5
 
 REMEDIES = (
     ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
@@ -121,6 +122,10 @@ def print_books(books: Books) -> None:
         for status, label in zip_longest(left, right, fillvalue=("", "")):
             table.add_row(*status, *label)
         console.print(table)
+        if unknown := books.unknown[task]:
+            shown = [f"{name!r} ({count})" for name, count in unknown.most_common(SHOWN_UNKNOWN)]
+            more = len(unknown) - len(shown)
+            console.print(f"Not among the labels: {', '.join(shown)}{f' and {more} more' if more else ''}.")
     tokens = books.prompt_tokens + books.reply_tokens
     speed = f" ({tokens / books.elapsed_s:,.0f} tokens a second)" if tokens and books.elapsed_s else ""
     spent = f", {books.prompt_tokens:,} + {books.reply_tokens:,} tokens{speed}" if tokens else ""

@@ -97,6 +97,8 @@ def import_(
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
+    if task == "textcat" and reply_field is None:
+        _check_no_spans(labels_file, label_field)
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
     if not labels:
         known = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
@@ -165,6 +167,18 @@ def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
         quote = annotation.text[span.start : span.end]
         console.print(f"  {annotation.id}: {span.label} at {span.start}-{span.end}, {quote!r}")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def _check_no_spans(labels_file: Path, field: str) -> None:
+    """RAISES (InputError): A record has entity spans, where classes are expected."""
+    from ..errors import InputError
+    from ..records import read_records
+
+    for where, record in read_records(labels_file):
+        value = record.get(field)
+        for item in value if isinstance(value, (list, tuple)) else ():
+            if isinstance(item, (list, tuple, Mapping)):
+                raise InputError(f"{where}: {field!r} has entity spans, such as {item!r}. Import them with --task ner.")
 
 
 def _labels(record: dict[str, Any], field: str) -> Iterator[str]:

@@ -474,6 +474,32 @@ def test_import_refuses_to_make_a_label_up(run: Run) -> None:
     assert [item.label for item in annotations("pool.spacy")] == ["bug", "bug", None]
 
 
+def test_import_names_what_is_no_label(run: Run) -> None:
+    said = ["ham", "spam", "ham", "eggs", "toast", "tea", "jam", "ham", "spam", "hamm"]
+    labels = write("labels.jsonl", *({"text": str(at), "label": name} for at, name in enumerate(said)))
+    code, out, _ = run("import", labels, "pool.spacy", "--label", "hamm", "--label", "spamm")
+    assert code == 0
+    assert "\nNot among the labels: 'ham' (3), 'spam' (2), 'eggs' (1), 'toast' (1), 'tea' (1) and 1 more.\n" in out
+    unknown = {"textcat": {"ham": 3, "spam": 2, "eggs": 1, "toast": 1, "tea": 1, "jam": 1}}
+    assert srsly.read_json("pool.json")["unknown"] == unknown
+    spans = write("spans.jsonl", {"text": "Ada met Bo", "label": [[0, 3, "WHO"], [8, 10, "Whom"], [8, 10, "Whom"]]})
+    code, out, _ = run("import", spans, "spans.spacy", "--task", "ner", "--label", "WHO")
+    assert "Not among the labels: 'Whom' (2)." in out
+    assert srsly.read_json("spans.json")["unknown"] == {"ner": {"Whom": 2}}
+    assert run("import", labels, "pool.spacy")[0] == 0
+    assert "Not among the labels" not in run("import", labels, "pool.spacy")[1]
+
+
+@pytest.mark.parametrize("span", [[0, 3, "WHO"], {"start": 0, "end": 3, "label": "WHO"}])
+@pytest.mark.parametrize("options", [(), ("--label", "WHO"), ("--multi-label",)])
+def test_import_refuses_spans_where_classes_are_expected(run: Run, span: object, options: tuple[str, ...]) -> None:
+    spans = write("spans.jsonl", {"text": "nobody", "label": []}, {"text": "Ada met Bo", "label": [span]})
+    code, _, err = run("import", spans, "pool.spacy", *options)
+    assert code == 1
+    assert f"spans.jsonl:2: 'label' has entity spans, such as {span!r}. Import them with --task ner." in err
+    assert not Path("pool.spacy").exists()
+
+
 def test_import_takes_several_labels_a_text(run: Run) -> None:
     rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": []}, {"text": "c", "label": ["z"]}]
     assert run("import", write("labels.jsonl", *rows), "pool.spacy", "--multi-label")[0] == 0
