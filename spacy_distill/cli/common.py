@@ -107,8 +107,11 @@ def blank(lang: str) -> Language:
         raise ConfigError(f"--lang {lang!r}: {error}") from error
 
 
-def print_books(books: Books) -> None:
-    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost, failures."""
+def print_books(books: Books, *, imported: bool = False) -> None:
+    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost, failures.
+
+    imported (bool): The replies were made elsewhere: nothing was asked for.
+    """
     for task, statuses in books.statuses.items():
         table = Table(title=f"{task}: {books.texts} texts", title_justify="left")
         table.add_column("status")
@@ -129,9 +132,11 @@ def print_books(books: Books) -> None:
     tokens = books.prompt_tokens + books.reply_tokens
     speed = f" ({tokens / books.elapsed_s:,.0f} tokens a second)" if tokens and books.elapsed_s else ""
     spent = f", {books.prompt_tokens:,} + {books.reply_tokens:,} tokens{speed}" if tokens else ""
-    console.print(
-        f"{books.asked} replies asked for in {books.elapsed_s:.1f} s{spent}; {books.from_ledger} were in the ledger."
-    )
+    if imported:
+        console.print(f"{books.texts} records read in {books.elapsed_s:.1f} s.")
+    else:
+        asked = f"{books.asked} replies asked for in {books.elapsed_s:.1f} s{spent}"
+        console.print(f"{asked}; {books.from_ledger} were in the ledger.")
     if books.cost_usd or books.saved_usd or books.unpriced:
         unpriced = f", and {books.unpriced} replies whose price is not known" if books.unpriced else ""
         console.print(f"Spent {usd(books.cost_usd)}{unpriced}; saved {usd(books.saved_usd)} by not asking again.")

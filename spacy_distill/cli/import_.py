@@ -122,7 +122,7 @@ def import_(
     docs, books = annotate(nlp, texts)
     write_docs(output, docs)
     write_json(output.with_suffix(".json"), books.to_dict())
-    print_books(books)
+    print_books(books, imported=True)
     if books.unaligned and reply_field is None:
         console.print("The tokens of those spans are unknown, unless another span marks them.")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")

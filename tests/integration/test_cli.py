@@ -464,6 +464,9 @@ def test_import_takes_labels_and_counts_those_that_are_null(run: Run) -> None:
     ]
     assert srsly.read_json("pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
     assert "unparsed" in out
+    assert re.search(r"^3 records read in [\d.]+ s\.$", out, re.MULTILINE)
+    assert "asked for" not in out
+    assert "ledger" not in out
 
 
 def test_import_refuses_to_make_a_label_up(run: Run) -> None:
