@@ -417,11 +417,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
     code, out, err = run("annotate", config, texts, "out/pool.spacy")
     assert code == 130
     assert "1 replies came before the interruption ($0.00), all kept in out/ledger.sqlite" in out
-    assert err == "Stopped. What arrived is kept: run the same command again to go on.\n"
+    assert err == "Stopped. What is done is kept: run the same command again to go on.\n"
     assert not Path("out/pool.spacy").exists()
     code, _, _ = run("annotate", config, texts, "out/pool.spacy", "--limit", 2)
     books = srsly.read_json("out/pool.json")
     assert (code, books["asked"], books["from_ledger"]) == (0, 1, 1)
+
+
+def test_a_command_that_keeps_nothing_promises_nothing_when_interrupted(run: Run) -> None:
+    assert run("import", write("labels.jsonl", {"text": "a", "label": "bug"}), "pool.spacy")[0] == 0
+    rules = write("rules.py", "raise KeyboardInterrupt")  # What Ctrl-C raises.
+    code, _, err = run("curate", "pool.spacy", "out", "--config", write("curation.cfg", CURATION), "--code", rules)
+    assert (code, err) == (130, "Stopped.\n")
+    assert not Path("out").exists()
 
 
 # preview and annotate
