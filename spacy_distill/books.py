@@ -8,7 +8,7 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from .docs import annotations_of, facts_of
+from .docs import annotations_of
 from .teacher.types import ReplyMeta
 
 
@@ -20,11 +20,12 @@ class Books:
     words (int): Whitespace words in them.
     statuses (Dict[str, Counter[str]]): Task to status to number of texts. Adds up to `texts` for each task.
     labels (Dict[str, Counter[str]]): Task to label to number of texts (classes) or entities with it.
+    unknown (Dict[str, Counter[str]]): Task to name that is no label, as the teacher wrote it, to how often.
     asked (int): Replies that were asked for in this run, failures too.
     from_ledger (int): Replies that were there already: in the ledger, or because a prompt came twice.
     not_asked (int): Prompts that were not asked for because the budget was spent. These three are all prompts.
     failures (Counter[str]): Why there was no reply, and how often.
-    unaligned (int): Quotes that a teacher made up, or that do not fit the text's tokens.
+    unaligned (Counter[str]): Why quotes and spans mark nothing (see `alignment.Reason`), and how often.
     prompt_tokens (int): Tokens read by the teacher in this run.
     reply_tokens (int): Tokens written by it.
     cost_usd (float): Price of the replies asked for in this run, where prices are known.
@@ -37,11 +38,12 @@ class Books:
     words: int = 0
     statuses: dict[str, Counter[str]] = field(default_factory=dict)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
+    unknown: dict[str, Counter[str]] = field(default_factory=dict)
     asked: int = 0
     from_ledger: int = 0
     not_asked: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    unaligned: int = 0
+    unaligned: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     reply_tokens: int = 0
     cost_usd: float = 0.0
@@ -75,7 +77,11 @@ class Books:
             if annotation.cats is not None:
                 found.update(annotation.positive())
             found.update(span.label for span in annotation.ents or ())
-        self.unaligned += len((facts_of(doc, "ner") or {}).get("unaligned", ()))
+            unaligned = annotation.notes.get("unaligned", ())
+            self.unaligned.update(each["reason"] for each in unaligned)
+            unknown = self.unknown.setdefault(annotation.task, Counter())
+            unknown.update(annotation.notes.get("unknown", ()))
+            unknown.update(each["label"] for each in unaligned if each["reason"] == "unknown_label")
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): The same for JSON, the most frequent first."""
@@ -83,7 +89,9 @@ class Books:
             **vars(self),
             "statuses": {task: dict(count.most_common()) for task, count in self.statuses.items()},
             "labels": {task: dict(count.most_common()) for task, count in self.labels.items()},
+            "unknown": {task: dict(count.most_common()) for task, count in self.unknown.items()},
             "failures": dict(self.failures.most_common()),
+            "unaligned": dict(self.unaligned.most_common()),
             "cost_usd": round(self.cost_usd, 6),
             "saved_usd": round(self.saved_usd, 6),
             "elapsed_s": round(self.elapsed_s, 3),

@@ -204,9 +204,14 @@ def _set_answer(doc: Doc, annotation: Annotation) -> None:
                     f"Record {annotation.id}: {one.label_} at {one.start_char}-{one.end_char} and {other.label_} at"
                     f" {other.start_char}-{other.end_char} overlap. A doc holds one entity a token: keep one of them."
                 )
-        taken = {token for ent in ents for token in range(ent.start, ent.end)}
-        unknown = sorted({i for span in missing for i in range(span.start, span.end)} - taken)
-        doc.set_ents(ents, missing=[doc[i : i + 1] for i in unknown], default="outside")
+        set_entities(doc, ents, missing)
+
+
+def set_entities(doc: Doc, ents: Sequence[DocSpan], missing: Iterable[DocSpan]) -> None:
+    """Set `doc.ents`. Tokens of `missing` that are in no entity become missing, all others are outside."""
+    taken = {token for ent in ents for token in range(ent.start, ent.end)}
+    unknown = sorted({i for span in missing for i in range(span.start, span.end)} - taken)
+    doc.set_ents(list(ents), missing=[doc[i : i + 1] for i in unknown], default="outside")
 
 
 def _char_span(doc: Doc, annotation: Annotation, span: Span, mode: str = "strict") -> DocSpan:

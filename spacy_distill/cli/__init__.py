@@ -27,6 +27,9 @@ from .vectors import vectors
 
 INTERRUPTED = 130
 
+GO_ON = ("preview", "choose", "annotate", "sweep")
+"""Commands that keep what is done, and go on with the rest when they run again."""
+
 app = typer.Typer(
     name="spacy-distill",
     no_args_is_help=True,
@@ -92,5 +95,7 @@ def main() -> None:
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's, for Ctrl-C
-            typer.secho("Stopped. What arrived is kept: run the same command again to go on.", err=True)
+            keeps = bool({*sys.argv[1:2]} & {*GO_ON})
+            kept = " What is done is kept: run the same command again to go on." if keeps else ""
+            typer.secho(f"Stopped.{kept}", err=True)
         raise

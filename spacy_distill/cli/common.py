@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
+SHOWN_UNKNOWN = 5
 
 REMEDIES = (
     ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
@@ -34,6 +35,16 @@ REMEDIES = (
     ("no connection", "the server went away"),
 )
 """What stands in a failure's reason, and what to do about it."""
+
+UNALIGNED = {
+    "not_found": "not in their text",
+    "boundary": "not on its tokens",
+    "outside": "outside their text",
+    "unknown_label": "unknown label",
+    "two_labels": "two labels for one place",
+    "overlap": "reaching into a longer one",
+}
+"""Why quotes and spans mark nothing."""
 
 NO_GOLD = "No --gold was given: nothing keeps the texts you evaluate on out of the training data."
 
@@ -96,8 +107,11 @@ def blank(lang: str) -> Language:
         raise ConfigError(f"--lang {lang!r}: {error}") from error
 
 
-def print_books(books: Books) -> None:
-    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost, failures."""
+def print_books(books: Books, *, imported: bool = False) -> None:
+    """Print what a run of annotation did: statuses and labels of each task, replies, tokens, cost, failures.
+
+    imported (bool): The replies were made elsewhere: nothing was asked for.
+    """
     for task, statuses in books.statuses.items():
         table = Table(title=f"{task}: {books.texts} texts", title_justify="left")
         table.add_column("status")
@@ -111,21 +125,26 @@ def print_books(books: Books) -> None:
         for status, label in zip_longest(left, right, fillvalue=("", "")):
             table.add_row(*status, *label)
         console.print(table)
+        if unknown := books.unknown[task]:
+            shown = [f"{name!r} ({count})" for name, count in unknown.most_common(SHOWN_UNKNOWN)]
+            more = len(unknown) - len(shown)
+            console.print(f"Not among the labels: {', '.join(shown)}{f' and {more} more' if more else ''}.")
     tokens = books.prompt_tokens + books.reply_tokens
     speed = f" ({tokens / books.elapsed_s:,.0f} tokens a second)" if tokens and books.elapsed_s else ""
     spent = f", {books.prompt_tokens:,} + {books.reply_tokens:,} tokens{speed}" if tokens else ""
-    console.print(
-        f"{books.asked} replies asked for in {books.elapsed_s:.1f} s{spent}; {books.from_ledger} were in the ledger."
-    )
+    if imported:
+        console.print(f"{books.texts} records read in {books.elapsed_s:.1f} s.")
+    else:
+        asked = f"{books.asked} replies asked for in {books.elapsed_s:.1f} s{spent}"
+        console.print(f"{asked}; {books.from_ledger} were in the ledger.")
     if books.cost_usd or books.saved_usd or books.unpriced:
         unpriced = f", and {books.unpriced} replies whose price is not known" if books.unpriced else ""
         console.print(f"Spent {usd(books.cost_usd)}{unpriced}; saved {usd(books.saved_usd)} by not asking again.")
     if books.failures:
         _print_failures(books)
     if books.unaligned:
-        console.print(
-            f"{books.unaligned} quotes do not stand in their text, or not on its tokens: kept apart, counted."
-        )
+        reasons = ", ".join(f"{count} × {UNALIGNED[reason]}" for reason, count in books.unaligned.most_common())
+        console.print(f"{books.unaligned.total()} quotes or spans mark nothing: {reasons}.")
 
 
 def _print_failures(books: Books) -> None:

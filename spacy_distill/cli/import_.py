@@ -61,7 +61,8 @@ def import_(
     Reads records with a text and a label, a list of labels, entity spans, or the model's raw reply; writes the same
     annotated docs as `annotate` does, with the same statuses and the same books. A null label is a reply that could
     not be parsed: it is counted, never trained on. A span is `[start, end, label]`, or an object with these names and
-    perhaps a `score`, 0 to 1; the rule `min_confidence` can make entities that are less sure unknown.
+    perhaps a `score`, 0 to 1; the rule `min_confidence` can make entities that are less sure unknown. Where a span has
+    an unknown label, does not stand on the tokens, or contradicts another, it is counted, and its tokens are unknown.
 
     With **--format** it reads what people answered in Prodigy, Label Studio, Argilla, a table or CoNLL, where `export`
     had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
@@ -96,6 +97,8 @@ def import_(
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
+    if task == "textcat" and reply_field is None:
+        _check_no_spans(labels_file, label_field)
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
     if not labels:
         known = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
@@ -119,7 +122,9 @@ def import_(
     docs, books = annotate(nlp, texts)
     write_docs(output, docs)
     write_json(output.with_suffix(".json"), books.to_dict())
-    print_books(books)
+    print_books(books, imported=True)
+    if books.unaligned and reply_field is None:
+        console.print("The tokens of those spans are unknown, unless another span marks them.")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
 
 
@@ -162,6 +167,18 @@ def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
         quote = annotation.text[span.start : span.end]
         console.print(f"  {annotation.id}: {span.label} at {span.start}-{span.end}, {quote!r}")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def _check_no_spans(labels_file: Path, field: str) -> None:
+    """RAISES (InputError): A record has entity spans, where classes are expected."""
+    from ..errors import InputError
+    from ..records import read_records
+
+    for where, record in read_records(labels_file):
+        value = record.get(field)
+        for item in value if isinstance(value, (list, tuple)) else ():
+            if isinstance(item, (list, tuple, Mapping)):
+                raise InputError(f"{where}: {field!r} has entity spans, such as {item!r}. Import them with --task ner.")
 
 
 def _labels(record: dict[str, Any], field: str) -> Iterator[str]:

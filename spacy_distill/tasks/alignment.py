@@ -15,9 +15,9 @@ from spacy.tokens import Span as DocSpan
 
 from ..types import Span
 
-Reason = Literal["not_found", "boundary", "unknown_label", "outside"]
+Reason = Literal["not_found", "boundary", "unknown_label", "outside", "two_labels", "overlap"]
 """Why a quote marks nothing: it is not in the text; it cuts a word in two; its label was not offered; its offsets lie
-outside the text."""
+outside the text, are another span's with another label, or reach into a longer span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,19 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Unaligned:
-    """A quote that marks nothing, and why."""
+    """A quote that marks nothing, and why.
+
+    quote (str): Its words.
+    label (str): The label it was given.
+    reason (Reason): Why.
+    place (Optional[Span]): The tokens it touches, where its source gave offsets. Something is there, but not known
+        what: they must not count as outside of entities.
+    """
 
     quote: str
     label: str
     reason: Reason
+    place: Span | None = None
 
 
 _OUTER = " \t\r\n\"'`*_“”‘’«»()[]{}<>.,;:!?…-–—"
@@ -181,6 +189,15 @@ class Tokens:
             last -= 1
         return (self._starts[first], self._ends[last]) if first <= last else None
 
+    def unaligned(self, span: Span, reason: Reason) -> Unaligned:
+        """RETURNS (Unaligned): A span that marks nothing, and the tokens it touches."""
+        quote = self.text[span.start : span.end]
+        start, end = span.start + len(quote) - len(quote.lstrip()), span.start + len(quote.rstrip())
+        if start >= end:
+            return Unaligned(quote, span.label, reason)
+        first, last = bisect_right(self._starts, start) - 1, bisect_left(self._ends, end)
+        return Unaligned(quote, span.label, reason, Span(self._starts[first], self._ends[last], ""))
+
     def span(self, span: Span) -> DocSpan:
         """RETURNS (DocSpan): The same stretch on the doc. It must stand on token boundaries, as `fit` leaves it."""
         first, last = bisect_left(self._starts, span.start), bisect_left(self._ends, span.end)
@@ -241,10 +258,37 @@ def align_spans(tokens: Tokens, spans: Iterable[Span]) -> tuple[list[Span], list
         if not 0 <= span.start < span.end <= len(tokens.text):
             unaligned.append(Unaligned(f"{span.start}-{span.end}", span.label, "outside"))
         elif (found := tokens.fit(span.start, span.end)) is None:
-            unaligned.append(Unaligned(tokens.text[span.start : span.end], span.label, "boundary"))
+            unaligned.append(tokens.unaligned(span, "boundary"))
         else:
             fitted.append(Span(*found, span.label, span.score))
     return sorted(fitted, key=lambda span: (span.start, span.end)), unaligned
+
+
+def without_conflicts(tokens: Tokens, spans: Sequence[Span]) -> tuple[list[Span], list[Unaligned]]:
+    """Set spans apart that contradict others: those of one place that are equally sure of different labels, and those
+    that reach into a longer one. What lies within a longer one does not contradict it.
+
+    spans (Sequence[Span]): On token boundaries.
+    RETURNS (Tuple[List[Span], List[Unaligned]]): The others, in their order; those set apart.
+    """
+    said: dict[tuple[int, int], dict[str, float]] = {}
+    for span in spans:
+        scores = said.setdefault((span.start, span.end), {})
+        scores[span.label] = max(span.score or 0.0, scores.get(span.label, 0.0))
+    torn = {place for place, scores in said.items() if [*scores.values()].count(max(scores.values())) > 1}
+    taken: set[int] = set()
+    for span in without_overlaps([span for span in spans if (span.start, span.end) not in torn]):
+        taken.update(range(span.start, span.end))
+    kept: list[Span] = []
+    unaligned: list[Unaligned] = []
+    for span in spans:
+        if (span.start, span.end) in torn:
+            unaligned.append(tokens.unaligned(span, "two_labels"))
+        elif not taken.issuperset(range(span.start, span.end)):
+            unaligned.append(tokens.unaligned(span, "overlap"))
+        else:
+            kept.append(span)
+    return kept, unaligned
 
 
 def without_overlaps(spans: Sequence[Span], *, surest_first: bool = False) -> tuple[Span, ...]:

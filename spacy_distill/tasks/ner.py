@@ -1,17 +1,25 @@
 """`spacy_distill.NER.v1`: entities quoted by a teacher, for spaCy-llm's `llm_ner`."""
 
 import json
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from spacy.tokens import Doc
 
-from ..docs import SPANS_KEY
+from ..docs import SPANS_KEY, set_entities
 from ..errors import ConfigError
 from ..teacher.types import Prompt, Reply
 from ..texts import check_labels, gold_annotations, suggestion
 from ..types import Annotation, ConfidenceKind, Span, Status, Text
-from .alignment import Mentions, Quote, Tokens, Unaligned, align_quotes, align_spans, without_overlaps
+from .alignment import (
+    Mentions,
+    Quote,
+    Tokens,
+    Unaligned,
+    align_quotes,
+    align_spans,
+    without_conflicts,
+    without_overlaps,
+)
 from .base import Task
 from .entity_parsing import Entity, parse_entities
 from .frames import Example, Frames, Pick
@@ -31,7 +39,8 @@ class NERTask(Task):
     Sets `doc.ents` (no overlaps: longer entities win, then surer ones; with votes, what at least half of the samples
     named, the surest first) and `doc.spans["teacher"]` (every mention of
     every quote, with scores in `attrs["scores"]`) where the reply could be read, and leaves them alone elsewhere.
-    Quotes that mark nothing are noted under `unaligned`, each with its reason.
+    Quotes that mark nothing are noted under `unaligned`, each with its reason. Labels made elsewhere have offsets
+    instead of quotes: where such a span marks nothing, its tokens are missing unless another span marks them.
 
     A span's score from log-probabilities is the probability of its quote and label as the model wrote them: exp of the
     sum, not of the mean, of their tokens' log-probabilities. The sum is a probability whatever the number of tokens;
@@ -130,11 +139,9 @@ class NERTask(Task):
         else:
             spans = without_overlaps(spans)
         unread = [doc.char_span(span.start, span.end, alignment_mode="contract") for span in found.unread]
-        doc.set_ents(
-            [tokens.span(span) for span in spans],
-            missing=[span for span in unread if span is not None],
-            default="outside",
-        )
+        unknown = [tokens.span(each.place) for each in found.unaligned if each.place is not None]
+        missing = [*unknown, *(span for span in unread if span is not None)]
+        set_entities(doc, [tokens.span(span) for span in spans], missing)
         doc.spans[SPANS_KEY] = [tokens.span(span) for span in found.spans]
         doc.spans[SPANS_KEY].attrs["scores"] = [span.score for span in found.spans]
 
@@ -157,14 +164,18 @@ class NERTask(Task):
         if meta.status in ("error", "refused"):
             return SpanReading("error" if meta.status == "error" else "abstain")
         if meta.spans is not None:
-            whole = (Span(*span) for span in meta.spans)
-            given = [replace(span, start=part[0] + span.start, end=part[0] + span.end) for span in whole]
-            unknown = [
-                Unaligned(tokens.text[span.start : span.end], span.label, "unknown_label")
-                for span in given
-                if span.label not in self.labels
-            ]
-            spans, unaligned = align_spans(tokens, [span for span in given if span.label in self.labels])
+            given, unknown = [], []
+            for start, end, said, *score in meta.spans:
+                label = self.names.find(said)
+                span = Span(part[0] + start, part[0] + end, said if label is None else label, *score)
+                if label is None:
+                    unknown.append(tokens.unaligned(span, "unknown_label"))
+                else:
+                    given.append(span)
+            spans, unaligned = align_spans(tokens, given)
+            if self.samples == 1:  # Else the votes decide.
+                spans, torn = without_conflicts(tokens, spans)
+                unaligned += torn
         else:
             entities = parse_entities(reply, self.names, truncated=meta.status == "truncated")
             if entities is None:

@@ -422,11 +422,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
     code, out, err = run("annotate", config, texts, "out/pool.spacy")
     assert code == 130
     assert "1 replies came before the interruption ($0.00), all kept in out/ledger.sqlite" in out
-    assert err == "Stopped. What arrived is kept: run the same command again to go on.\n"
+    assert err == "Stopped. What is done is kept: run the same command again to go on.\n"
     assert not Path("out/pool.spacy").exists()
     code, _, _ = run("annotate", config, texts, "out/pool.spacy", "--limit", 2)
     books = srsly.read_json("out/pool.json")
     assert (code, books["asked"], books["from_ledger"]) == (0, 1, 1)
+
+
+def test_a_command_that_keeps_nothing_promises_nothing_when_interrupted(run: Run) -> None:
+    assert run("import", write("labels.jsonl", {"text": "a", "label": "bug"}), "pool.spacy")[0] == 0
+    rules = write("rules.py", "raise KeyboardInterrupt")  # What Ctrl-C raises.
+    code, _, err = run("curate", "pool.spacy", "out", "--config", write("curation.cfg", CURATION), "--code", rules)
+    assert (code, err) == (130, "Stopped.\n")
+    assert not Path("out").exists()
 
 
 # preview and annotate
@@ -469,6 +477,9 @@ def test_import_takes_labels_and_counts_those_that_are_null(run: Run) -> None:
     ]
     assert srsly.read_json("pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
     assert "unparsed" in out
+    assert re.search(r"^3 records read in [\d.]+ s\.$", out, re.MULTILINE)
+    assert "asked for" not in out
+    assert "ledger" not in out
 
 
 def test_import_refuses_to_make_a_label_up(run: Run) -> None:
@@ -477,6 +488,32 @@ def test_import_refuses_to_make_a_label_up(run: Run) -> None:
     assert run("import", labels, "pool.spacy", *options)[0] == 0
     assert [item.status for item in annotations("pool.spacy")] == ["ok", "ok", "unknown_label"]
     assert [item.label for item in annotations("pool.spacy")] == ["bug", "bug", None]
+
+
+def test_import_names_what_is_no_label(run: Run) -> None:
+    said = ["ham", "spam", "ham", "eggs", "toast", "tea", "jam", "ham", "spam", "hamm"]
+    labels = write("labels.jsonl", *({"text": str(at), "label": name} for at, name in enumerate(said)))
+    code, out, _ = run("import", labels, "pool.spacy", "--label", "hamm", "--label", "spamm")
+    assert code == 0
+    assert "\nNot among the labels: 'ham' (3), 'spam' (2), 'eggs' (1), 'toast' (1), 'tea' (1) and 1 more.\n" in out
+    unknown = {"textcat": {"ham": 3, "spam": 2, "eggs": 1, "toast": 1, "tea": 1, "jam": 1}}
+    assert srsly.read_json("pool.json")["unknown"] == unknown
+    spans = write("spans.jsonl", {"text": "Ada met Bo", "label": [[0, 3, "WHO"], [8, 10, "Whom"], [8, 10, "Whom"]]})
+    code, out, _ = run("import", spans, "spans.spacy", "--task", "ner", "--label", "WHO")
+    assert "Not among the labels: 'Whom' (2)." in out
+    assert srsly.read_json("spans.json")["unknown"] == {"ner": {"Whom": 2}}
+    assert run("import", labels, "pool.spacy")[0] == 0
+    assert "Not among the labels" not in run("import", labels, "pool.spacy")[1]
+
+
+@pytest.mark.parametrize("span", [[0, 3, "WHO"], {"start": 0, "end": 3, "label": "WHO"}])
+@pytest.mark.parametrize("options", [(), ("--label", "WHO"), ("--multi-label",)])
+def test_import_refuses_spans_where_classes_are_expected(run: Run, span: object, options: tuple[str, ...]) -> None:
+    spans = write("spans.jsonl", {"text": "nobody", "label": []}, {"text": "Ada met Bo", "label": [span]})
+    code, _, err = run("import", spans, "pool.spacy", *options)
+    assert code == 1
+    assert f"spans.jsonl:2: 'label' has entity spans, such as {span!r}. Import them with --task ner." in err
+    assert not Path("pool.spacy").exists()
 
 
 def test_import_takes_several_labels_a_text(run: Run) -> None:
@@ -500,6 +537,34 @@ def test_import_takes_spans(run: Run) -> None:
     assert [(text[s.start : s.end], s.label) for s in found[0].ents or ()] == [("Zoë", "WHO"), ("Oslo", "WHERE")]
     assert found[1].ents == ()
     assert found[0].labels == ("WHERE", "WHO")
+
+
+def test_import_leaves_tokens_unknown_where_a_span_marks_nothing(run: Run) -> None:
+    rows = [
+        {"text": "add salt", "label": [[4, 8, "Ingredient"]]},
+        {"text": "melt butter in a pan", "label": [[6, 9, "DISH"], [17, 20, "TOOL"], [0, 4, "INGREDIENT"]]},
+        {"text": "the pho", "label": [[4, 7, "INGREDIENT"], [4, 7, "DISH"]]},
+    ]
+    options = ("--task", "ner", "--label", "DISH", "--label", "INGREDIENT")
+    code, out, _ = run("import", write("spans.jsonl", *rows), "pool.spacy", *options)
+    assert code == 0
+    found = annotations("pool.spacy")
+    assert [[(span.start, span.label) for span in item.ents or ()] for item in found] == [
+        [(4, "INGREDIENT")],
+        [(0, "INGREDIENT")],
+        [],
+    ]
+    assert [[(span.start, span.end) for span in item.missing] for item in found] == [
+        [],
+        [(5, 11), (17, 20)],
+        [(4, 7)],
+    ]
+    counts = srsly.read_json("pool.json")["unaligned"]
+    assert counts == {"two_labels": 2, "boundary": 1, "unknown_label": 1}
+    assert (
+        "4 quotes or spans mark nothing: 2 × two labels for one place, 1 × not on its tokens, 1 × unknown label." in out
+    )
+    assert "The tokens of those spans are unknown" in out
 
 
 def test_import_parses_raw_replies_like_live_ones(run: Run) -> None:

@@ -326,7 +326,7 @@ def test_both_tasks_keep_each_others_annotations(tmp_path: Path) -> None:
     assert [found.status for found in annotations_of(docs[1])] == ["unparsed", "ok"]
     assert summary.statuses == {"textcat": {"ok": 1, "unparsed": 1}, "ner": {"ok": 2}}
     assert summary.labels == {"textcat": {"praise": 1}, "ner": {"PLACE": 1}}
-    assert (summary.unaligned, summary.asked) == (1, 4)
+    assert (summary.unaligned, summary.asked) == ({"not_found": 1}, 4)
 
 
 def test_one_failing_prompt_is_one_texts_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -168,6 +168,46 @@ def test_offsets_made_elsewhere_are_used_as_they_are(nlp):
     assert (facts["status"], ents(doc), doc[0].ent_iob_) == ("ok", [], "O")
 
 
+def missing(doc):
+    (annotation,) = annotations_of(doc)
+    return [(span.start, span.end) for span in annotation.missing]
+
+
+@pytest.mark.parametrize(
+    ("spans", "marked", "unknown", "reasons"),
+    [
+        ([(0, 3, "Person"), (14, 18, " place")], [(0, 3, "PERSON"), (14, 18, "PLACE")], [], []),
+        ([(0, 3, "ROBOT"), (14, 18, "PLACE")], [(14, 18, "PLACE")], [(0, 3)], ["unknown_label"]),
+        ([(1, 6, "PERSON")], [], [(0, 7)], ["boundary"]),
+        ([(3, 4, "PERSON")], [], [], ["boundary"]),  # A space is no token here.
+        ([(0, 3, "PERSON"), (0, 3, "PLACE")], [], [(0, 3)], ["two_labels", "two_labels"]),
+        ([(0, 3, "PERSON"), (0, 3, "Person")], [(0, 3, "PERSON")], [], []),
+        ([(0, 3, "PERSON", 0.4), (0, 3, "PLACE", 0.9)], [(0, 3, "PLACE")], [], []),
+        ([(0, 7, "PERSON"), (4, 10, "PLACE")], [(0, 7, "PERSON")], [(8, 10)], ["overlap"]),
+        ([(0, 10, "PERSON"), (4, 7, "PLACE")], [(0, 10, "PERSON")], [], []),
+        ([(0, 3, "PERSON"), (0, 7, "ROBOT")], [(0, 3, "PERSON")], [(4, 7)], ["unknown_label"]),
+    ],
+)
+def test_offsets_that_mark_nothing_leave_their_tokens_unknown(nlp, spans, marked, unknown, reasons):
+    doc, facts = parse(nlp, Reply("", ReplyMeta(spans=spans)))
+    assert (ents(doc), missing(doc)) == (marked, unknown)
+    assert [each["reason"] for each in facts["unaligned"]] == reasons
+
+
+def test_a_quote_that_marks_nothing_has_no_tokens(nlp):
+    doc, facts = parse(nlp, said(("Eve", "PERSON"), ("osl", "PLACE"), ("Ada", "PERSON"), ("Ada", "PLACE")), "Ada, Oslo")
+    assert (ents(doc), missing(doc)) == ([(0, 3, "PERSON")], [])
+    assert [each["reason"] for each in facts["unaligned"]] == ["not_found", "boundary"]
+
+
+def test_samples_with_offsets_vote_on_labels_that_contradict_each_other(nlp):
+    doc = nlp.make_doc("Ada saw Bo")
+    both = Reply("", ReplyMeta(spans=[(0, 3, "PERSON"), (0, 3, "PLACE"), (8, 10, "ROBOT"), (4, 7, "PLACE")]))
+    one = Reply("", ReplyMeta(spans=[(0, 3, "PERSON"), (4, 7, "PLACE")]))
+    list(NERTask(LABELS, confidence="votes", samples=2).parse_responses([[doc]], [[both, one]]))
+    assert (ents(doc), missing(doc)) == ([(0, 3, "PERSON"), (4, 7, "PLACE")], [(8, 10)])
+
+
 def test_scores_come_from_the_tokens_of_quote_and_label(nlp):
     parts = [
         ('{"entities": [{"text": "', -1.0),
