@@ -37,9 +37,13 @@ def main() -> None:
             f"{100 * result['label_coverage']:.0f} %",
         )
     console.print(table)
-    for name, evaluation in {"large": large, "tiny": tiny}.items():
-        for sentence in evaluation["verdict"]:
-            console.print(sentence.replace("The student", f"The {name} student"), markup=False)
+    said = {
+        sentence.replace("The student", f"The {name} student"): None  # what is said of the teacher, once
+        for name, evaluation in {"large": large, "tiny": tiny}.items()
+        for sentence in evaluation["verdict"]
+    }
+    for sentence in said:
+        console.print(sentence, markup=False)
     console.print(f"\nReport: {Path('evaluation/report.html')}\nWheel:  {newest_wheel(Path('packages'))}", markup=False)
 
 

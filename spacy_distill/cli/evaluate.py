@@ -30,7 +30,8 @@ def evaluate(
 
     Reads a trained pipeline, a gold file and, with --teacher, the same file as `spacy-distill annotate` left it. Runs
     the student over the gold texts, times it, and scores both against gold, with a paired bootstrap that draws whole
-    groups of texts where the file has groups. With --corpus it also scores the answer "always the most frequent label".
+    groups of texts where the file has groups. A teacher that was not reached for some texts is not scored: run
+    `spacy-distill annotate` again first. With --corpus it also scores the answer "always the most frequent label".
 
     Writes `OUTPUT_DIR/report.html` (one file, to open in a browser; it shows gold texts unless --no-examples is given)
     and `OUTPUT_DIR/evaluation.json` (every figure, no texts), and prints the table.

@@ -40,7 +40,8 @@ def evaluate_files(
 
     student (Path): A directory that `spacy.load` takes.
     gold_file (Path): See `read_texts`.
-    teacher (Optional[Path]): An annotated DocBin of the gold file's texts.
+    teacher (Optional[Path]): An annotated DocBin of the gold file's texts. One with texts that the teacher was not
+        reached for gives no figures: see `evaluate`.
     corpus (Optional[Path]): A corpus directory, for its majority label. Not used for entities.
     teacher_weights (Optional[Path]): For the teacher's size.
     fields (Optional[Mapping[str, str]]): Field names for `read_texts`.
@@ -62,7 +63,8 @@ def evaluate_files(
         manifest = corpus / MANIFEST
         systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
     evaluation = evaluate(gold, systems, seed=seed, files={shown_path(gold_file): sha256_of(gold_file)})
-    compared = [(system.name, system.annotations) for system in systems if system.name != "majority"]
+    shown = {result.name for result in evaluation.results} - {"majority"}
+    compared = [(system.name, system.annotations) for system in systems if system.name in shown]
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evaluation.json").write_text(evaluation.to_json(), encoding="utf8")
     write_report(output_dir / "report.html", evaluation, disagreements(gold, compared) if examples else ())

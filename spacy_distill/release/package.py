@@ -149,10 +149,7 @@ def performance(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def teacher_of(evaluation: Mapping[str, Any] | None) -> str | None:
     """RETURNS (Optional[str]): The teacher's model, as it named itself."""
-    for result in (evaluation or {}).get("results", ()):
-        if result["name"] == "teacher":
-            return str(result["model"]) if result["model"] else None
-    return None
+    return (evaluation or {}).get("teacher")
 
 
 def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:

@@ -73,6 +73,21 @@ def test_the_card_says_how_good_it_is_and_where_it_comes_from(evaluation):
     assert "big-model" in text
 
 
+def test_the_card_compares_with_no_teacher_that_was_not_reached():
+    def one(i, status="ok"):
+        cats = {LABELS[0]: 1.0} if status == "ok" else None
+        return Annotation(str(i), f"t{i}", "textcat", LABELS, status, cats=cats)
+
+    gold = [one(i) for i in range(40)]
+    teacher = System("teacher", [one(i, "ok" if i < 30 else "error") for i in range(40)], model="big-model")
+    evaluation = json.loads(evaluate(gold, [System("student", gold), teacher], resamples=50).to_json())
+    text = card(META, evaluation)
+    assert "The teacher was not reached for 10 of 40 texts" in text
+    assert "| teacher |" not in text
+    assert "better" not in text
+    assert describe(META, evaluation).endswith("Distilled from big-model.")
+
+
 def test_the_card_of_an_unevaluated_pipeline_says_so():
     assert "was not evaluated" in card(META, None)
 

@@ -124,6 +124,45 @@ def test_fidelity_takes_the_teacher_for_the_truth(evaluation):
     assert evaluation.differences[0].fidelity == pytest.approx(same)
 
 
+def unreached(count, status="error"):
+    """The same teacher, whose server answered no longer from some text on."""
+    answered = len(GOLD) - count
+    lost = [] if status == "missing" else [one(str(i), "good", status=status) for i in range(answered, len(GOLD))]
+    return System("teacher", TEACHER[:answered] + lost, model=EVIL)
+
+
+@pytest.mark.parametrize("status", ["error", "missing"])
+@pytest.mark.parametrize("count", [1, 40, 60])
+def test_a_teacher_that_was_not_reached_has_no_figures(status, count):
+    systems = [System("student", STUDENT), unreached(count, status), majority_system(GOLD, "good", Path(__file__))]
+    found = evaluate(GOLD, systems, resamples=50)
+    assert [result.name for result in found.results] == ["student", "majority"]
+    assert [difference.other for difference in found.differences] == ["majority"]
+    assert (found.unreached, found.teacher) == ({"teacher": count}, EVIL)
+    assert found.verdict[0] == (
+        f"The teacher was not reached for {count} of 60 texts: it has no figures here. Run `spacy-distill annotate` on"
+        " the gold file again, which asks for them, and then evaluate again."
+    )
+    assert not any("its teacher" in sentence for sentence in found.verdict)
+    html = render(found)
+    assert f"<h1>The teacher was not reached for {count} of 60 texts" in html
+    assert ">teacher<" not in html
+    Page(html)
+
+
+def test_without_a_majority_the_report_says_that_the_teacher_was_not_reached():
+    html = render(evaluate(GOLD, [System("student", STUDENT), unreached(40)], resamples=50))
+    assert "<h1>Student: 58.3 accuracy</h1>" in html
+    assert "<li>The teacher was not reached for 40 of 60 texts" in html
+
+
+def test_what_a_teacher_did_not_answer_by_itself_counts_as_wrong():
+    for status in ("abstain", "unparsed", "unknown_label"):
+        found = evaluate(GOLD, [System("student", STUDENT), unreached(40, status)], resamples=50)
+        assert found.results[1].scores["accuracy"].value == pytest.approx(19 / 60)
+        assert found.unreached == {}
+
+
 def test_the_table_is_plain_text_without_a_terminal(evaluation):
     out = io.StringIO()
     print_table(evaluation, Console(file=out))
