@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from spacy.cli.package import package as spacy_package
 
 from ..errors import ConfigError, InputError, StageError
+from ..evaluation.report import speed
 
 NOT_REQUIRED = ("spacy-distill", "spacy_distill")
 
@@ -171,6 +172,7 @@ def card(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
+    environment.filters["speed"] = speed
     return environment.get_template("card.md.jinja").render(
         meta=meta, evaluation=evaluation, package=f"{meta['lang']}_{meta['name']}"
     )

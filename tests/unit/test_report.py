@@ -12,12 +12,13 @@ from rich.console import Console
 from spacy_distill.errors import ConfigError
 from spacy_distill.evaluation.evaluate import evaluate
 from spacy_distill.evaluation.examples import disagreements
-from spacy_distill.evaluation.report import print_table, render
+from spacy_distill.evaluation.report import print_table, render, speed
 from spacy_distill.evaluation.systems import System, majority_system
 from spacy_distill.types import Annotation, Span
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ("good", EVIL)
+COSTS = ("words/s,", "warm", "MB", "labels", "answered")
 
 
 def one(id, label, *, confidence=None, status="ok"):
@@ -168,10 +169,27 @@ def test_the_table_is_plain_text_without_a_terminal(evaluation):
     print_table(evaluation, Console(file=out))
     lines = out.getvalue().splitlines()
     assert "\x1b" not in out.getvalue()
-    assert lines[0].split() == ["accuracy", "(95", "%)", "macro-F1", "(95", "%)", "words/s", "MB", "labels", "answered"]
+    assert lines[0].split() == ["accuracy", "(95", "%)", "macro-F1", "(95", "%)", *COSTS]
     assert lines[1].split()[0] == "student"
-    assert lines[1].split()[-7:-5] == ["12", "346"]
+    assert lines[1].split()[-7:-5] == ["12", "000"]
     assert any(line.startswith("The student is significantly worse") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [(None, "–"), (1253478.2, "1 300 000"), (149.6, "150"), (99.6, "100"), (9.96, "10"), (4.56, "4.6")],
+)
+def test_speeds_have_two_digits(measured, shown):
+    assert speed(measured) == shown.replace(" ", "\u202f")
+
+
+def test_the_report_says_what_warm_is(evaluation):
+    html = render(evaluation)
+    assert html.count("words/s, warm</th>") == 1
+    assert html.count("Warm: reading the same texts again and again") == 1
+    assert "12\u202f000" in html
+    assert "12\u202f346" not in html
+    assert json.loads(evaluation.to_json())["results"][0]["words_per_s"] == 12345.6
 
 
 def test_many_labels_get_a_list_instead_of_a_matrix():
