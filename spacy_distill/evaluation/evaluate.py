@@ -91,6 +91,7 @@ class Evaluation:
     verdict (Tuple[str, ...]): Plain sentences, the most important first.
     teacher (Optional[str]): The teacher's model, as it named itself; known even where the teacher was not reached.
     unreached (Mapping[str, int]): Systems that are not among the results, and how many texts have no reply of theirs.
+    seen (Mapping[str, int]): A part of the student's corpus, "train" or "dev", and how many gold texts are in it.
     files (Mapping[str, str]): Gold's file and sha256.
     versions (Mapping[str, str]): Software and machine.
     resamples, seed (int), level (float): Of the bootstrap.
@@ -108,6 +109,7 @@ class Evaluation:
     verdict: tuple[str, ...] = ()
     teacher: str | None = None
     unreached: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     resamples: int = RESAMPLES
@@ -126,6 +128,7 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
     files: Mapping[str, str] | None = None,
+    seen: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Score systems against gold and compare the first with each of the others.
 
@@ -135,6 +138,7 @@ def evaluate(
     gold (Sequence[Annotation]): What people said of N texts.
     systems (Sequence[System]): The system under test first.
     files (Optional[Mapping[str, str]]): Gold's file and sha256, to be kept.
+    seen (Optional[Mapping[str, int]]): See `Evaluation`.
     RETURNS (Evaluation): With its verdict.
     RAISES (ConfigError): Fewer than one system, or two of one name.
     """
@@ -195,9 +199,10 @@ def evaluate(
         main=main,
         results=tuple(results),
         differences=differences,
-        verdict=verdict(main, len(gold), size, results, differences, unreached=unreached),
+        verdict=verdict(main, len(gold), size, results, differences, unreached=unreached, seen=seen),
         teacher=teacher,
         unreached=unreached,
+        seen=dict(seen or {}),
         files=dict(files or {}),
         versions=versions(),
         resamples=resamples,

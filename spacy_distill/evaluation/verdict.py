@@ -20,6 +20,10 @@ METRIC_NAMES = {
 }
 FEW_UNITS = 30
 _WIDE = 0.05
+_SEEN = {
+    "train": "was trained on {} gold texts (found in train.spacy) and looks better than it is",
+    "dev": "was chosen by its answers to {} gold texts (found in dev.spacy) and may look better than it is",
+}
 
 
 def points(value: float, sign: bool = False) -> str:
@@ -36,16 +40,23 @@ def verdict(
     differences: Sequence[Difference],
     *,
     unreached: Mapping[str, int] | None = None,
+    seen: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
     """Say what was found.
 
     main (str): The metric that decides.
     texts, units (int): How many texts there are, and how many things were resampled.
-    unreached (Optional[Mapping[str, int]]): See `Evaluation`.
+    unreached, seen (Optional[Mapping[str, int]]): See `Evaluation`.
     RETURNS (Tuple[str, ...]): What makes the figures other than they should be; the comparison with each other system;
         then what a reader must know to judge it.
     """
     said = [
+        f"The {results[0].name} {_SEEN[part].format(f'{count} of {texts}')}: `spacy-distill curate --gold` keeps such"
+        " texts out."
+        for part, count in (seen or {}).items()
+        if count
+    ]
+    said += [
         f"The {name} was not reached for {silent} of {texts} texts: it has no figures here. Run `spacy-distill"
         " annotate` on the gold file again, which asks for them, and then evaluate again."
         for name, silent in (unreached or {}).items()

@@ -120,6 +120,17 @@ def test_texts_that_the_teacher_was_not_reached_for_are_no_answers_of_its(projec
     assert "teacher wrong" not in html
 
 
+def test_gold_that_the_student_was_trained_on_is_told(project, evaluation):
+    first, second = evaluation.verdict[:2]
+    assert first == (
+        "The student was trained on 40 of 40 gold texts (found in train.spacy) and looks better than it is:"
+        " `spacy-distill curate --gold` keeps such texts out."
+    )
+    assert second.startswith("The student was chosen by its answers to 40 of 40 gold texts (found in dev.spacy)")
+    assert first in json.loads((project / "evaluation" / "evaluation.json").read_text())["verdict"]
+    assert "<h1>The student was trained on 40 of 40 gold texts" in (project / "evaluation" / "report.html").read_text()
+
+
 @pytest.fixture(scope="module")
 def released(project, evaluation):
     return release(
