@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.install import newest_wheel
+from spacy_distill.evaluation.report import speed
 
 
 def main() -> None:
@@ -25,21 +26,25 @@ def main() -> None:
         console = Console(highlight=False, soft_wrap=True, width=120)
     table = Table(title=f"{tiny['texts']} sentences rated by people, 95 % intervals", title_justify="left")
     table.add_column("")
-    for column in ("accuracy", "macro F1", "words/s", "MB", "labels used"):
+    for column in ("accuracy", "macro F1", "words/s,\nwarm", "MB", "labels used"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in sorted(results, key=lambda result: -result["scores"]["accuracy"]["value"]):
         table.add_row(
             result["name"],
             _interval(result["scores"]["accuracy"]),
             _interval(result["scores"]["macro_f1"]),
-            "–" if result["words_per_s"] is None else f"{result['words_per_s']:,.0f}",
+            speed(result["words_per_s"]),
             "–" if result["size_mb"] is None else f"{result['size_mb']:.1f}",
             f"{100 * result['label_coverage']:.0f} %",
         )
     console.print(table)
-    for name, evaluation in {"large": large, "tiny": tiny}.items():
-        for sentence in evaluation["verdict"]:
-            console.print(sentence.replace("The student", f"The {name} student"), markup=False)
+    said = {
+        sentence.replace("The student", f"The {name} student"): None  # what is said of the teacher, once
+        for name, evaluation in {"large": large, "tiny": tiny}.items()
+        for sentence in evaluation["verdict"]
+    }
+    for sentence in said:
+        console.print(sentence, markup=False)
     console.print(f"\nReport: {Path('evaluation/report.html')}\nWheel:  {newest_wheel(Path('packages'))}", markup=False)
 
 

@@ -15,7 +15,7 @@ def evaluate(
     output_dir: Annotated[Path, typer.Argument(help="Where report.html and evaluation.json go.")],
     teacher: Annotated[Optional[Path], typer.Option(help="The gold file annotated by the teacher (.spacy).")] = None,
     corpus: Annotated[
-        Optional[Path], typer.Option(help="The corpus directory: its majority label is scored too.")
+        Optional[Path], typer.Option(help="Its corpus directory: adds the majority label, and looks for gold in it.")
     ] = None,
     teacher_weights: Annotated[Optional[Path], typer.Option(help="The teacher's weights, to show their size.")] = None,
     task: Annotated[Optional[TaskName], typer.Option(help="Which, where the pipeline does both.")] = None,
@@ -30,7 +30,9 @@ def evaluate(
 
     Reads a trained pipeline, a gold file and, with --teacher, the same file as `spacy-distill annotate` left it. Runs
     the student over the gold texts, times it, and scores both against gold, with a paired bootstrap that draws whole
-    groups of texts where the file has groups. With --corpus it also scores the answer "always the most frequent label".
+    groups of texts where the file has groups. A teacher that was not reached for some texts is not scored: run
+    `spacy-distill annotate` again first. With --corpus it also scores the answer "always the most frequent label",
+    and says how many gold texts the student was trained on.
 
     Writes `OUTPUT_DIR/report.html` (one file, to open in a browser; it shows gold texts unless --no-examples is given)
     and `OUTPUT_DIR/evaluation.json` (every figure, no texts), and prints the table.

@@ -89,6 +89,9 @@ class Evaluation:
     results (Tuple[Result, ...]): The system under test first.
     differences (Tuple[Difference, ...]): The system under test against each other one.
     verdict (Tuple[str, ...]): Plain sentences, the most important first.
+    teacher (Optional[str]): The teacher's model, as it named itself; known even where the teacher was not reached.
+    unreached (Mapping[str, int]): Systems that are not among the results, and how many texts have no reply of theirs.
+    seen (Mapping[str, int]): A part of the student's corpus, "train" or "dev", and how many gold texts are in it.
     files (Mapping[str, str]): Gold's file and sha256.
     versions (Mapping[str, str]): Software and machine.
     resamples, seed (int), level (float): Of the bootstrap.
@@ -104,6 +107,9 @@ class Evaluation:
     results: tuple[Result, ...]
     differences: tuple[Difference, ...]
     verdict: tuple[str, ...] = ()
+    teacher: str | None = None
+    unreached: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     resamples: int = RESAMPLES
@@ -122,17 +128,25 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
     files: Mapping[str, str] | None = None,
+    seen: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Score systems against gold and compare the first with each of the others.
+
+    A system that was not reached for some texts (status "error", or no record) is left out: what it would have said is
+    unknown, and silence that is not its own doing must not count as wrong. The first one is always scored.
 
     gold (Sequence[Annotation]): What people said of N texts.
     systems (Sequence[System]): The system under test first.
     files (Optional[Mapping[str, str]]): Gold's file and sha256, to be kept.
+    seen (Optional[Mapping[str, int]]): See `Evaluation`.
     RETURNS (Evaluation): With its verdict.
     RAISES (ConfigError): Fewer than one system, or two of one name.
     """
     if not systems or len({system.name for system in systems}) < len(systems):
         raise ConfigError("Expected at least one system, and no two of one name.")
+    teacher = next((system.model for system in systems if system.name == "teacher"), None)
+    unreached = {system.name: silent for system in systems[1:] if (silent := _unreached(gold, system.annotations))}
+    systems = [system for system in systems if system.name not in unreached]
     labels = label_set(gold, *(system.annotations for system in systems))
     tallies = [tally(gold, system.annotations, labels) for system in systems]
     groups = [record.group for record in gold]
@@ -185,7 +199,10 @@ def evaluate(
         main=main,
         results=tuple(results),
         differences=differences,
-        verdict=verdict(main, len(gold), size, results, differences),
+        verdict=verdict(main, len(gold), size, results, differences, unreached=unreached, seen=seen),
+        teacher=teacher,
+        unreached=unreached,
+        seen=dict(seen or {}),
         files=dict(files or {}),
         versions=versions(),
         resamples=resamples,
@@ -196,6 +213,11 @@ def evaluate(
 def _statuses(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> dict[str, int]:
     known = {record.id: record.status for record in annotations}
     return dict(Counter(known.get(record.id, "missing") for record in gold).most_common())
+
+
+def _unreached(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> int:
+    found = _statuses(gold, annotations)
+    return found.get("error", 0) + found.get("missing", 0)
 
 
 def _confusion(

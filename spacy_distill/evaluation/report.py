@@ -39,7 +39,7 @@ def render(evaluation: Evaluation, examples: Sequence[tuple[str, Sequence[Exampl
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(points=points, figure=figure, shorten=_shorten)
+    environment.filters.update(points=points, figure=figure, speed=speed, shorten=_shorten)
     metrics = shown_metrics(evaluation)
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
@@ -73,6 +73,12 @@ def shown_metrics(evaluation: Evaluation) -> list[str]:
 def figure(value: float | None, digits: int = 0) -> str:
     """RETURNS (str): A number with thousands set apart; "–" where there is none."""
     return "–" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
+
+
+def speed(words_per_s: float | None) -> str:
+    """RETURNS (str): Words a second to two significant digits: the next run will not have the third."""
+    rounded = None if words_per_s is None else float(f"{words_per_s:.2g}")
+    return figure(rounded, 1 if rounded and rounded < 10 else 0)
 
 
 def _shorten(text: str, length: int = TEXT_LENGTH) -> str:
@@ -136,14 +142,14 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     table = Table(box=None if not console.is_terminal else Table().box, header_style="bold")
     for name in ("", *(f"{METRIC_NAMES[metric]} (95 %)" for metric in metrics)):
         table.add_column(name)
-    for name in ("words/s", "MB", "labels", "answered"):
+    for name in ("words/s, warm", "MB", "labels", "answered"):
         table.add_column(name, justify="right")
     for result in evaluation.results:
         cells = [_cell(result.scores[metric]) for metric in metrics]
         table.add_row(
             result.name,
             *cells,
-            figure(result.words_per_s),
+            speed(result.words_per_s),
             figure(result.size_mb, 1),
             f"{100 * result.label_coverage:.0f} %",
             f"{100 * result.scores['answered'].value:.0f} %",

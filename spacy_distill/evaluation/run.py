@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import spacy
 from spacy.language import Language
 from spacy.vocab import Vocab
 
+from ..corpus.build import DEV, TRAIN
 from ..corpus.manifest import MANIFEST, Manifest
-from ..docs import read_annotations
+from ..docs import read_annotations, read_docs
 from ..errors import ConfigError, StageError
 from ..files import shown_path
-from ..texts import gold_annotations, read_texts
-from ..types import TaskName
+from ..texts import gold_annotations, normal_form, read_texts
+from ..types import Annotation, TaskName
 from .evaluate import Evaluation, evaluate
 from .examples import disagreements
 from .pipelines import find_component, sha256_of
@@ -40,8 +41,10 @@ def evaluate_files(
 
     student (Path): A directory that `spacy.load` takes.
     gold_file (Path): See `read_texts`.
-    teacher (Optional[Path]): An annotated DocBin of the gold file's texts.
-    corpus (Optional[Path]): A corpus directory, for its majority label. Not used for entities.
+    teacher (Optional[Path]): An annotated DocBin of the gold file's texts. One with texts that the teacher was not
+        reached for gives no figures: see `evaluate`.
+    corpus (Optional[Path]): The student's corpus directory, for its majority label (not of entities) and to see
+        whether gold texts are in it.
     teacher_weights (Optional[Path]): For the teacher's size.
     fields (Optional[Mapping[str, str]]): Field names for `read_texts`.
     RETURNS (Evaluation): What was written.
@@ -61,12 +64,34 @@ def evaluate_files(
     if corpus is not None and component.task == "textcat":
         manifest = corpus / MANIFEST
         systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
-    evaluation = evaluate(gold, systems, seed=seed, files={shown_path(gold_file): sha256_of(gold_file)})
-    compared = [(system.name, system.annotations) for system in systems if system.name != "majority"]
+    evaluation = evaluate(
+        gold,
+        systems,
+        seed=seed,
+        files={shown_path(gold_file): sha256_of(gold_file)},
+        seen=seen_in(corpus, gold) if corpus is not None else {},
+    )
+    shown = {result.name for result in evaluation.results} - {"majority"}
+    compared = [(system.name, system.annotations) for system in systems if system.name in shown]
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evaluation.json").write_text(evaluation.to_json(), encoding="utf8")
     write_report(output_dir / "report.html", evaluation, disagreements(gold, compared) if examples else ())
     return evaluation
+
+
+def seen_in(corpus: Path, gold: Sequence[Annotation]) -> dict[str, int]:
+    """Look for gold's texts in what a student was trained on. They are the same if their normal forms are.
+
+    corpus (Path): What `spacy-distill corpus` wrote.
+    RETURNS (Dict[str, int]): "train" and "dev", and how many gold texts each has.
+    RAISES (StageError, InputError): One of the two is not there, or not a DocBin.
+    """
+    forms = [normal_form(record.text) for record in gold]
+    found = {}
+    for part, file in (("train", TRAIN), ("dev", DEV)):
+        there = {normal_form(doc.text) for doc in read_docs(corpus / file, Vocab())}
+        found[part] = sum(form in there for form in forms)
+    return found
 
 
 def load(path: Path) -> Language:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .comparison import Interval
@@ -20,6 +20,10 @@ METRIC_NAMES = {
 }
 FEW_UNITS = 30
 _WIDE = 0.05
+_SEEN = {
+    "train": "was trained on {} gold texts (found in train.spacy) and looks better than it is",
+    "dev": "was chosen by its answers to {} gold texts (found in dev.spacy) and may look better than it is",
+}
 
 
 def points(value: float, sign: bool = False) -> str:
@@ -29,15 +33,35 @@ def points(value: float, sign: bool = False) -> str:
 
 
 def verdict(
-    main: str, texts: int, units: int, results: Sequence[Result], differences: Sequence[Difference]
+    main: str,
+    texts: int,
+    units: int,
+    results: Sequence[Result],
+    differences: Sequence[Difference],
+    *,
+    unreached: Mapping[str, int] | None = None,
+    seen: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
     """Say what was found.
 
     main (str): The metric that decides.
     texts, units (int): How many texts there are, and how many things were resampled.
-    RETURNS (Tuple[str, ...]): The comparison with each other system; then what a reader must know to judge it.
+    unreached, seen (Optional[Mapping[str, int]]): See `Evaluation`.
+    RETURNS (Tuple[str, ...]): What makes the figures other than they should be; the comparison with each other system;
+        then what a reader must know to judge it.
     """
-    said = [_compare(main, difference) for difference in differences]
+    said = [
+        f"The {results[0].name} {_SEEN[part].format(f'{count} of {texts}')}: `spacy-distill curate --gold` keeps such"
+        " texts out."
+        for part, count in (seen or {}).items()
+        if count
+    ]
+    said += [
+        f"The {name} was not reached for {silent} of {texts} texts: it has no figures here. Run `spacy-distill"
+        " annotate` on the gold file again, which asks for them, and then evaluate again."
+        for name, silent in (unreached or {}).items()
+    ]
+    said += [_compare(main, difference) for difference in differences]
     for difference in differences:
         macro = difference.metrics["macro_f1"]
         if main != "macro_f1" and macro.high < 0 and difference.metrics[main].high >= 0:

@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from spacy.cli.package import package as spacy_package
 
 from ..errors import ConfigError, InputError, StageError
+from ..evaluation.report import speed
 
 NOT_REQUIRED = ("spacy-distill", "spacy_distill")
 
@@ -149,10 +150,7 @@ def performance(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def teacher_of(evaluation: Mapping[str, Any] | None) -> str | None:
     """RETURNS (Optional[str]): The teacher's model, as it named itself."""
-    for result in (evaluation or {}).get("results", ()):
-        if result["name"] == "teacher":
-            return str(result["model"]) if result["model"] else None
-    return None
+    return (evaluation or {}).get("teacher")
 
 
 def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
@@ -174,6 +172,7 @@ def card(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
+    environment.filters["speed"] = speed
     return environment.get_template("card.md.jinja").render(
         meta=meta, evaluation=evaluation, package=f"{meta['lang']}_{meta['name']}"
     )

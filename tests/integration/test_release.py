@@ -104,6 +104,33 @@ def test_evaluate_writes_report_and_figures(project, evaluation):
     assert re.search("[0-9a-f]{64}", html)
 
 
+def test_texts_that_the_teacher_was_not_reached_for_are_no_answers_of_its(project, tmp_path):
+    nlp = spacy.blank("en")
+    docs = []
+    for i, (text, label) in enumerate(TEXTS):
+        cats = {name: float(name == label) for name in LABELS} if i < 30 else None
+        record = Annotation(f"t{i}", text, "textcat", LABELS, "ok" if cats else "error", cats=cats)
+        docs.append(annotate_doc(nlp.make_doc(text), record))
+    write_docs(tmp_path / "gold.spacy", docs)
+    model, gold = project / "training" / "tiny" / "model-best", project / "gold.jsonl"
+    found = evaluate_files(model, gold, tmp_path / "evaluation", teacher=tmp_path / "gold.spacy")
+    assert [result.name for result in found.results] == ["student"]
+    html = (tmp_path / "evaluation" / "report.html").read_text()
+    assert "The teacher was not reached for 10 of 40 texts" in html
+    assert "teacher wrong" not in html
+
+
+def test_gold_that_the_student_was_trained_on_is_told(project, evaluation):
+    first, second = evaluation.verdict[:2]
+    assert first == (
+        "The student was trained on 40 of 40 gold texts (found in train.spacy) and looks better than it is:"
+        " `spacy-distill curate --gold` keeps such texts out."
+    )
+    assert second.startswith("The student was chosen by its answers to 40 of 40 gold texts (found in dev.spacy)")
+    assert first in json.loads((project / "evaluation" / "evaluation.json").read_text())["verdict"]
+    assert "<h1>The student was trained on 40 of 40 gold texts" in (project / "evaluation" / "report.html").read_text()
+
+
 @pytest.fixture(scope="module")
 def released(project, evaluation):
     return release(

@@ -32,7 +32,7 @@ def evaluation():
 
     gold = [one(i, LABELS[i % 2]) for i in range(40)]
     student = System(
-        "student", [one(i, LABELS[i % 2 and i > 3]) for i in range(40)], words_per_s=1000.04, files={"m": "d1"}
+        "student", [one(i, LABELS[i % 2 and i > 3]) for i in range(40)], words_per_s=1234.56, files={"m": "d1"}
     )
     made = evaluate(gold, [student, System("teacher", gold, model="big-model")], resamples=50)
     return json.loads(made.to_json())
@@ -57,7 +57,7 @@ def test_a_version_that_pip_would_not_take_is_refused(tmp_path):
 def test_performance_is_against_gold(evaluation):
     found = performance(evaluation)
     assert found["cats_accuracy"] == 0.95
-    assert found["speed"] == 1000.0
+    assert found["speed"] == 1234.6
     assert found["cats_f_per_type"]["c"] == {"p": 1.0, "r": 0.9, "f": 0.9474}
 
 
@@ -67,10 +67,27 @@ def test_the_card_says_how_good_it_is_and_where_it_comes_from(evaluation):
     assert 'spacy.load("en_tiny")' in text
     assert "| student | 95.0 (" in text
     assert evaluation["verdict"][0] in text
+    assert "| words/s, warm |" in text
+    assert "| 1\u202f200 |" in text
     assert SILVER_NOTE in text
     assert "| a\\|b | 90.9 | 100.0 | 95.2 | 20 |" in text
     assert "| train.spacy | `f00` |" in text
     assert "big-model" in text
+
+
+def test_the_card_compares_with_no_teacher_that_was_not_reached():
+    def one(i, status="ok"):
+        cats = {LABELS[0]: 1.0} if status == "ok" else None
+        return Annotation(str(i), f"t{i}", "textcat", LABELS, status, cats=cats)
+
+    gold = [one(i) for i in range(40)]
+    teacher = System("teacher", [one(i, "ok" if i < 30 else "error") for i in range(40)], model="big-model")
+    evaluation = json.loads(evaluate(gold, [System("student", gold), teacher], resamples=50).to_json())
+    text = card(META, evaluation)
+    assert "The teacher was not reached for 10 of 40 texts" in text
+    assert "| teacher |" not in text
+    assert "better" not in text
+    assert describe(META, evaluation).endswith("Distilled from big-model.")
 
 
 def test_the_card_of_an_unevaluated_pipeline_says_so():

@@ -12,12 +12,13 @@ from rich.console import Console
 from spacy_distill.errors import ConfigError
 from spacy_distill.evaluation.evaluate import evaluate
 from spacy_distill.evaluation.examples import disagreements
-from spacy_distill.evaluation.report import print_table, render
+from spacy_distill.evaluation.report import print_table, render, speed
 from spacy_distill.evaluation.systems import System, majority_system
 from spacy_distill.types import Annotation, Span
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ("good", EVIL)
+COSTS = ("words/s,", "warm", "MB", "labels", "answered")
 
 
 def one(id, label, *, confidence=None, status="ok"):
@@ -124,15 +125,71 @@ def test_fidelity_takes_the_teacher_for_the_truth(evaluation):
     assert evaluation.differences[0].fidelity == pytest.approx(same)
 
 
+def unreached(count, status="error"):
+    """The same teacher, whose server answered no longer from some text on."""
+    answered = len(GOLD) - count
+    lost = [] if status == "missing" else [one(str(i), "good", status=status) for i in range(answered, len(GOLD))]
+    return System("teacher", TEACHER[:answered] + lost, model=EVIL)
+
+
+@pytest.mark.parametrize("status", ["error", "missing"])
+@pytest.mark.parametrize("count", [1, 40, 60])
+def test_a_teacher_that_was_not_reached_has_no_figures(status, count):
+    systems = [System("student", STUDENT), unreached(count, status), majority_system(GOLD, "good", Path(__file__))]
+    found = evaluate(GOLD, systems, resamples=50)
+    assert [result.name for result in found.results] == ["student", "majority"]
+    assert [difference.other for difference in found.differences] == ["majority"]
+    assert (found.unreached, found.teacher) == ({"teacher": count}, EVIL)
+    assert found.verdict[0] == (
+        f"The teacher was not reached for {count} of 60 texts: it has no figures here. Run `spacy-distill annotate` on"
+        " the gold file again, which asks for them, and then evaluate again."
+    )
+    assert not any("its teacher" in sentence for sentence in found.verdict)
+    html = render(found)
+    assert f"<h1>The teacher was not reached for {count} of 60 texts" in html
+    assert ">teacher<" not in html
+    Page(html)
+
+
+def test_without_a_majority_the_report_says_that_the_teacher_was_not_reached():
+    html = render(evaluate(GOLD, [System("student", STUDENT), unreached(40)], resamples=50))
+    assert "<h1>Student: 58.3 accuracy</h1>" in html
+    assert "<li>The teacher was not reached for 40 of 60 texts" in html
+
+
+def test_what_a_teacher_did_not_answer_by_itself_counts_as_wrong():
+    for status in ("abstain", "unparsed", "unknown_label"):
+        found = evaluate(GOLD, [System("student", STUDENT), unreached(40, status)], resamples=50)
+        assert found.results[1].scores["accuracy"].value == pytest.approx(19 / 60)
+        assert found.unreached == {}
+
+
 def test_the_table_is_plain_text_without_a_terminal(evaluation):
     out = io.StringIO()
     print_table(evaluation, Console(file=out))
     lines = out.getvalue().splitlines()
     assert "\x1b" not in out.getvalue()
-    assert lines[0].split() == ["accuracy", "(95", "%)", "macro-F1", "(95", "%)", "words/s", "MB", "labels", "answered"]
+    assert lines[0].split() == ["accuracy", "(95", "%)", "macro-F1", "(95", "%)", *COSTS]
     assert lines[1].split()[0] == "student"
-    assert lines[1].split()[-7:-5] == ["12", "346"]
+    assert lines[1].split()[-7:-5] == ["12", "000"]
     assert any(line.startswith("The student is significantly worse") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [(None, "–"), (1253478.2, "1 300 000"), (149.6, "150"), (99.6, "100"), (9.96, "10"), (4.56, "4.6")],
+)
+def test_speeds_have_two_digits(measured, shown):
+    assert speed(measured) == shown.replace(" ", "\u202f")
+
+
+def test_the_report_says_what_warm_is(evaluation):
+    html = render(evaluation)
+    assert html.count("words/s, warm</th>") == 1
+    assert html.count("Warm: reading the same texts again and again") == 1
+    assert "12\u202f000" in html
+    assert "12\u202f346" not in html
+    assert json.loads(evaluation.to_json())["results"][0]["words_per_s"] == 12345.6
 
 
 def test_many_labels_get_a_list_instead_of_a_matrix():

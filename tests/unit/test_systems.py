@@ -1,12 +1,17 @@
 """Systems: a pipeline's answers and costs, a teacher's, and the majority's."""
 
+import json
+
 import pytest
 import small_models as small
 import spacy
 
+from spacy_distill.corpus.build import DEV, TRAIN
 from spacy_distill.corpus.manifest import Manifest, Part
-from spacy_distill.errors import ConfigError, InputError
+from spacy_distill.docs import write_docs
+from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.evaluation.pipelines import find_component, predict, sha256_of, size_mb, words_per_s
+from spacy_distill.evaluation.run import evaluate_files, seen_in
 from spacy_distill.evaluation.systems import (
     check_label_names,
     majority_label,
@@ -125,6 +130,35 @@ def test_the_majority_comes_from_training(tmp_path):
     system = majority_system([record("a", "one")], "complaint", tmp_path / "manifest.json")
     assert [r.label for r in system.annotations] == ["complaint"]
     assert list(system.files.values()) == [sha256_of(tmp_path / "manifest.json")]
+
+
+def corpus_of(path, train, dev):
+    nlp = spacy.blank("xx")
+    for file, texts in ((TRAIN, train), (DEV, dev)):
+        write_docs(path / file, [nlp.make_doc(text) for text in texts])
+    return path
+
+
+def test_gold_is_found_in_the_corpus_by_its_normal_form(tmp_path):
+    gold = [record("a", "One two"), record("b", "one  TWO\u200b"), record("c", "Three"), record("d", "four")]
+    corpus = corpus_of(tmp_path / "corpus", ["ONE TWO", "one two", "three four"], ["three"])
+    assert seen_in(corpus, gold) == {"train": 2, "dev": 1}
+    (corpus / TRAIN).unlink()
+    with pytest.raises(StageError, match=r"train\.spacy does not exist"):
+        seen_in(corpus, gold)
+
+
+@pytest.mark.parametrize(("train", "told"), [(1, True), (0, False)])
+def test_entities_in_training_are_told_too(tmp_path, train, told):
+    small.entity_student().to_disk(tmp_path / "model")
+    texts = [text for text, _ in small.ENTS]
+    lines = [json.dumps({"text": text, "gold": [[*ent] for ent in ents]}) for text, ents in small.ENTS]
+    (tmp_path / "gold.jsonl").write_text("\n".join(lines), encoding="utf8")
+    corpus = corpus_of(tmp_path / "corpus", ["something else", *texts[:train]], ["another"])
+    found = evaluate_files(tmp_path / "model", tmp_path / "gold.jsonl", tmp_path / "evaluation", corpus=corpus)
+    assert found.seen == {"train": train, "dev": 0}
+    assert any(f"was trained on 1 of {len(texts)} gold texts" in sentence for sentence in found.verdict) is told
+    assert not any("was chosen by" in sentence for sentence in found.verdict)
 
 
 @pytest.mark.parametrize("theirs", ["Praise", "PRAISE", "ｐraise"])
