@@ -19,6 +19,8 @@ from .types import Annotation, Span, TaskName, Text
 
 def read_texts(
     path: Path,
+    beside: Sequence[Path] = (),
+    /,
     *,
     text_field: str = "text",
     id_field: str = "id",
@@ -28,9 +30,12 @@ def read_texts(
     """Read texts. A record without an id gets one made from its content, so that it stays the same when lines move.
 
     path (Path): See `read_records`.
+    beside (Sequence[Path]): What else is read by the same field names: not every file needs a group or gold.
     YIELDS (Text): In the file's order. Identical texts without ids get ids with a counter.
-    RAISES (InputError): A record without text, a text that is not Unicode, or an id that occurs twice.
+    RAISES (InputError): A record without text, a text that is not Unicode, an id that occurs twice, or a field of
+        another name than the usual one that no record of any of the files has.
     """
+    _check_fields((path, *beside), {"id": id_field, "group": group_field, "gold": gold_field})
     seen: dict[str, str] = {}
     counts: dict[str, int] = {}
     for where, record in read_records(path):
@@ -58,6 +63,28 @@ def read_texts(
             seen[identifier] = where
         group = record.get(group_field)
         yield Text(identifier, text, None if group is None else str(group), record.get(gold_field), where)
+
+
+def _check_fields(paths: Sequence[Path], names: Mapping[str, str]) -> None:
+    """Refuse a misspelt field: without its groups or ids, texts would seem to have none. It reads on only until each
+    field has been seen.
+
+    names (Mapping[str, str]): The usual name of a field to the one it was given. The usual one may be missing.
+    """
+    wanted = {name: usual for usual, name in names.items() if name != usual}
+    found: dict[str, None] = {}
+    for path in paths if wanted else ():
+        for _, record in read_records(path):
+            found.update(dict.fromkeys(record))
+            if wanted.keys() <= found.keys():
+                return
+    for name, usual in wanted.items():
+        if found and name not in found:  # A file without records is its reader's to refuse.
+            files = ", ".join(map(str, dict.fromkeys(paths)))
+            raise InputError(
+                f"{files}: no record has the field {name!r} (they have: {', '.join(map(repr, found))}). Correct"
+                f" --{usual}-field, or leave it out."
+            )
 
 
 def _is_whole(text: str) -> bool:

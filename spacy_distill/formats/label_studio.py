@@ -48,7 +48,7 @@ def read(path: Path, wanted: Wanted) -> Iterator[Said]:
             yield Said(
                 where,
                 text,
-                optional_text(data.get(wanted.id, task.get("id"))),
+                optional_text(data.get(wanted.id, task.get("id") if wanted.id == "id" else None)),
                 optional_text(data.get(wanted.group)),
                 person=bool(people),
                 exported=data.get(KEY),

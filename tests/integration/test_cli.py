@@ -474,6 +474,19 @@ def test_import_refuses_to_make_a_label_up(run: Run) -> None:
     assert [item.label for item in annotations("pool.spacy")] == ["bug", "bug", None]
 
 
+@pytest.mark.parametrize("option", ["--id-field", "--group-field"])
+@pytest.mark.parametrize("command", ["import", "import --format csv", "annotate", "annotate --limit 1"])
+def test_a_misspelt_field_is_refused(run: Run, command: str, option: str) -> None:
+    texts = write("texts.csv", "text,label,topic", "a,bug,t", "b,question,t")
+    name, *more = command.split()
+    files = [texts] if name == "import" else [teacher("bug"), texts]
+    code, _, err = run(name, *files, "pool.spacy", *more, option, "topci")
+    assert code == 1
+    assert "texts.csv: no record has the field 'topci'" in err
+    assert f"Correct {option}" in err
+    assert not Path("pool.spacy").exists()
+
+
 def test_import_takes_several_labels_a_text(run: Run) -> None:
     rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": []}, {"text": "c", "label": ["z"]}]
     assert run("import", write("labels.jsonl", *rows), "pool.spacy", "--multi-label")[0] == 0

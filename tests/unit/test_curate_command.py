@@ -65,6 +65,16 @@ def test_without_gold_it_says_so(names: tuple[str, ...], capsys: pytest.CaptureF
     assert re.search(r"No --gold was given: nothing keeps the texts you evaluate on", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("option", ["group", "gold"])
+def test_a_misspelt_field_of_the_gold_is_refused(option: str) -> None:
+    texts = write("texts.jsonl", {"text": "the lamp is a"})
+    gold = write("gold.jsonl", {"text": "the kettle is b", "topic": "b"})
+    with pytest.raises(InputError, match=rf"texts\.jsonl, gold\.jsonl: no record has the field 'topci'.*--{option}-"):
+        curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[texts, gold], **{f"{option}_field": "topci"})
+    assert not Path("curated").exists()
+    curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[texts, gold], **{f"{option}_field": "topic"})
+
+
 def test_gold_labels_that_were_not_on_offer_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     gold = write("gold.jsonl", *({"text": f"other {label}", "gold": label} for label in ("a", "hamm", "hamm")))
     curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[gold])
