@@ -153,7 +153,7 @@ def read_gold(paths: Sequence[Path], beside: Sequence[Path] = (), /, **fields: s
 
     found: list[Text] = []
     for path in paths:
-        texts = list(read_texts(path, (*paths, *beside), **fields))
+        texts = list(read_texts(path, (*paths, *beside), need_gold=False, **fields))
         if not texts:
             raise InputError(f"{path} has no texts, so it keeps nothing out. Name the gold that you evaluate on.")
         found += texts

@@ -43,7 +43,7 @@ def pseudo_label(
         raise ConfigError(f"{output_dir} is the corpus itself: name another folder for the larger one.")
     fields = {"text_field": text_field, "group_field": group_field}
     gold = gold or []
-    asked = list(read_texts(texts, gold, **fields))
+    asked = list(read_texts(texts, gold, need_gold=False, **fields))
     kept_out = read_gold(gold, [texts], **fields)
     with progress("Labelling", len(asked)) as advance:
         made = label(load(model), corpus, asked, gold=kept_out, progress=advance)

@@ -180,7 +180,8 @@ def calibrate_files(
     for path, found in read.items():
         if (found[0].task, found[0].exclusive) != (first.task, first.exclusive):
             raise InputError(f"{path} is of another task than {annotations[0]}. Compare kinds on the same task.")
-    gold = gold_annotations(read_texts(gold_file, **(fields or {})), first.task, exclusive=first.exclusive)
+    texts = read_texts(gold_file, need_gold=True, **(fields or {}))
+    gold = gold_annotations(texts, first.task, exclusive=first.exclusive)
     if not gold:
         raise StageError(f"{gold_file} has no texts.")
     wanted = {record.id for record in gold}
