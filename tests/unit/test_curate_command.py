@@ -53,6 +53,18 @@ def test_the_rule_that_keeps_gold_out_may_have_any_name(capsys: pytest.CaptureFi
     assert "No --gold" not in capsys.readouterr().out
 
 
+def test_a_group_in_the_gold_is_named_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    nouns = ("lamp", "lamp", "kettle", "ladder")
+    rows = ({"text": f"{noun} {'red' * i}", "label": "ab"[i % 2], "group": noun} for i, noun in enumerate(nouns))
+    import_(write("grouped.jsonl", *rows), Path("grouped.spacy"))
+    gold = write("gold.jsonl", *({"text": f"another {noun}", "topic": noun} for noun in ("lamp", "kettle")))
+    curate(Path("grouped.spacy"), Path("curated"), config=RULES, gold=[gold], group_field="topic")
+    rows = map(json.loads, Path("curated/rejected.jsonl").read_text(encoding="utf8").splitlines())
+    lamp, kettle = ("its group lamp is in the gold", "its group kettle is in the gold")
+    assert [row["reason"] for row in rows] == [lamp, lamp, kettle]
+    assert "its group is in the gold: 3" in " ".join(capsys.readouterr().out.split())
+
+
 def test_gold_without_texts_is_refused() -> None:
     with pytest.raises(InputError, match=r"empty\.jsonl has no texts"):
         curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[write("empty.jsonl")])
