@@ -15,8 +15,8 @@ FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".spacy")
 
 
 def read_records(path: Path, ending: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read a file's records, whatever its format. A plain text line becomes `{"text": line}`; blank lines are skipped.
-    Of a DocBin the texts are read that people checked, with their `gold`.
+    """Read a file's records, whatever its format. A plain text line becomes `{"text": line}`; blank lines are skipped;
+    an empty cell is None. Of a DocBin the texts are read that people checked, with their `gold`.
 
     path (Path): Its ending says the format: one of `FORMATS`.
     ending (Optional[str]): Read the file as if it had this one.
@@ -69,7 +69,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for record in reader:
                 if None in record:
                     raise InputError(f"{path}:{reader.line_num} has more fields than the header has names.")
-                yield reader.line_num, {name: value for name, value in record.items() if value not in ("", None)}
+                yield reader.line_num, {name: value or None for name, value in record.items()}
         except csv.Error as error:
             raise InputError(
                 f"{path}:{reader.line_num} is not readable as {path.suffix[1:].upper()} ({error})."
@@ -91,7 +91,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for batch in file.iter_batches():
         for record in batch.to_pylist():
             number += 1
-            yield number, {name: value for name, value in record.items() if value is not None}
+            yield number, record
 
 
 def _docbin(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

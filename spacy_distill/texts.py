@@ -19,27 +19,29 @@ from .types import Annotation, Span, TaskName, Text
 
 def read_texts(
     path: Path,
+    beside: Sequence[Path] = (),
+    /,
     *,
     text_field: str = "text",
     id_field: str = "id",
     group_field: str = "group",
     gold_field: str = "gold",
+    need_gold: bool = False,
 ) -> Iterator[Text]:
     """Read texts. A record without an id gets one made from its content, so that it stays the same when lines move.
 
     path (Path): See `read_records`.
+    beside (Sequence[Path]): What else is read by the same field names: not every file needs a group or gold.
+    need_gold (bool): Refuse a record without gold.
     YIELDS (Text): In the file's order. Identical texts without ids get ids with a counter.
-    RAISES (InputError): A record without text, a text that is not Unicode, or an id that occurs twice.
+    RAISES (InputError): A record without text, a text that is not Unicode, an id that occurs twice, or a field of
+        another name than the usual one that no record of any of the files has.
     """
+    _check_fields((path, *beside), {"id": id_field, "group": group_field, "gold": gold_field})
     seen: dict[str, str] = {}
     counts: dict[str, int] = {}
     for where, record in read_records(path):
-        text = record.get(text_field)
-        if not isinstance(text, str):
-            found = ", ".join(map(repr, record)) or "nothing"
-            raise InputError(
-                f"{where} has no text in {text_field!r} (it has: {found}). Name the field with --text-field."
-            )
+        text = text_of(record, text_field, where)
         if not _is_whole(text):
             raise InputError(
                 f"{where}: the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
@@ -56,8 +58,56 @@ def read_texts(
                     f"{where}: the id {identifier!r} stands at {seen[identifier]} already. Ids must be unique."
                 )
             seen[identifier] = where
-        group = record.get(group_field)
-        yield Text(identifier, text, None if group is None else str(group), record.get(gold_field), where)
+        group, gold = record.get(group_field), record.get(gold_field)
+        if need_gold and gold is None:
+            if gold_field in record:
+                raise InputError(f"{where}: {gold_field!r} is empty. Fill it, or leave this text out.")
+            raise InputError(
+                f"{where} has no field {gold_field!r} (it has: {names_in(record)}). Name the field that holds the gold"
+                " with --gold-field, or leave this text out."
+            )
+        yield Text(identifier, text, None if group is None else str(group), gold, where)
+
+
+def text_of(
+    record: Mapping[str, Any], field: str, where: str, remedy: str = "Name the field with --text-field."
+) -> str:
+    """RETURNS (str): A record's text. RAISES (InputError): It has none; `remedy` says how to name its field."""
+    text = record.get(field)
+    if isinstance(text, str):
+        return text
+    if field not in record:
+        raise InputError(f"{where} has no text in {field!r} (it has: {names_in(record)}). {remedy}")
+    if text is None:
+        raise InputError(f"{where}: {field!r} is empty. Write a text there, or leave the record out.")
+    raise InputError(f"{where} has no text in {field!r}, but {text!r:.80}. {remedy}")
+
+
+def names_in(record: Iterable[str]) -> str:
+    """RETURNS (str): The names of a record's fields, for messages."""
+    return ", ".join(map(repr, record)) or "nothing"
+
+
+def _check_fields(paths: Sequence[Path], names: Mapping[str, str]) -> None:
+    """Refuse a misspelt field: without its groups or ids, texts would seem to have none. It reads on only until each
+    field has been seen.
+
+    names (Mapping[str, str]): The usual name of a field to the one it was given. The usual one may be missing.
+    """
+    wanted = {name: usual for usual, name in names.items() if name != usual}
+    found: dict[str, None] = {}
+    for path in paths if wanted else ():
+        for _, record in read_records(path):
+            found.update(dict.fromkeys(record))
+            if wanted.keys() <= found.keys():
+                return
+    for name, usual in wanted.items():
+        if found and name not in found:  # A file without records is its reader's to refuse.
+            files = ", ".join(map(str, dict.fromkeys(paths)))
+            raise InputError(
+                f"{files}: no record has the field {name!r} (they have: {names_in(found)}). Correct"
+                f" --{usual}-field, or leave it out."
+            )
 
 
 def _is_whole(text: str) -> bool:

@@ -72,7 +72,7 @@ def choose(
 
     teacher = _read(config)
     search = Search.of(_read(candidates).interpolate() if candidates else {})
-    texts = list(read_texts(gold, text_field=text_field, gold_field=gold_field))
+    texts = list(read_texts(gold, text_field=text_field, gold_field=gold_field, need_gold=True))
     pool = list(read_texts(unlabelled, text_field=text_field)) if unlabelled else []
     pool = random.Random(search.seed).sample(pool, min(unlabelled_count, len(pool)))
     with progress("Scoring prompts", search.prompts(len(texts) + len(pool))) as advance:

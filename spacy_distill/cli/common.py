@@ -161,9 +161,10 @@ def _print_failures(books: Books) -> None:
         )
 
 
-def read_gold(paths: Sequence[Path], **fields: str) -> list[Text]:
+def read_gold(paths: Sequence[Path], beside: Sequence[Path] = (), /, **fields: str) -> list[Text]:
     """Read the texts that must not be trained on.
 
+    beside (Sequence[Path]): What else is read by the same field names, see `texts.read_texts`.
     fields (str): Their names, see `texts.read_texts`.
     RAISES (InputError): A file without texts, which would keep nothing out, or what `texts.read_texts` refuses.
     """
@@ -171,7 +172,7 @@ def read_gold(paths: Sequence[Path], **fields: str) -> list[Text]:
 
     found: list[Text] = []
     for path in paths:
-        texts = list(read_texts(path, **fields))
+        texts = list(read_texts(path, (*paths, *beside), need_gold=False, **fields))
         if not texts:
             raise InputError(f"{path} has no texts, so it keeps nothing out. Name the gold that you evaluate on.")
         found += texts

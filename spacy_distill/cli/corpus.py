@@ -86,7 +86,8 @@ def corpus(
     gold = None
     if gold_dev is not None:
         sources["gold_dev"] = describe_file(gold_dev)
-        texts = read_texts(gold_dev, text_field=text_field, group_field=group_field, gold_field=gold_field)
+        fields = {"text_field": text_field, "group_field": group_field, "gold_field": gold_field}
+        texts = read_texts(gold_dev, need_gold=True, **fields)
         first = records[0]
         gold = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
     rules = srsly.read_json(books)["rules"] if books and books.is_file() else None

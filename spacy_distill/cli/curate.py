@@ -109,7 +109,7 @@ def curate(
     if sweep:
         check_student(student, first.task, first.exclusive)
     if gold_dev is not None:
-        texts = read_texts(gold_dev, **fields)
+        texts = read_texts(gold_dev, gold, need_gold=True, **fields)
         people = gold_annotations(texts, first.task, labels=first.labels, exclusive=first.exclusive)
     result = run(found, rules, Context.of(held_out))
     sources = {

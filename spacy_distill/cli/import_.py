@@ -81,7 +81,7 @@ def import_(
     from ..formats.registry import read
     from ..formats.types import Wanted
     from ..records import read_records
-    from ..texts import read_texts
+    from ..texts import names_in, read_texts
 
     check_docbin_name(output)
     if format_ is not None:
@@ -101,8 +101,9 @@ def import_(
         _check_no_spans(labels_file, label_field)
     labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
     if not labels:
+        names = names_in(dict.fromkeys(name for _, record in read_records(labels_file) for name in record))
         known = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
-        raise InputError(f"{labels_file}: no record has a label in {label_field!r}. {known}")
+        raise InputError(f"{labels_file}: no record has a label in {label_field!r} (they have: {names}). {known}")
     settings: dict[str, Any] = {"labels": labels}
     if task == "textcat":
         settings |= {"exclusive": not multi_label, "allow_none": multi_label}

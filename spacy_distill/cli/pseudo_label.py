@@ -42,8 +42,9 @@ def pseudo_label(
     if output_dir.resolve() == corpus.resolve():
         raise ConfigError(f"{output_dir} is the corpus itself: name another folder for the larger one.")
     fields = {"text_field": text_field, "group_field": group_field}
-    asked = list(read_texts(texts, **fields))
-    kept_out = read_gold(gold or (), **fields)
+    gold = gold or []
+    asked = list(read_texts(texts, gold, need_gold=False, **fields))
+    kept_out = read_gold(gold, [texts], **fields)
     with progress("Labelling", len(asked)) as advance:
         made = label(load(model), corpus, asked, gold=kept_out, progress=advance)
     made.corpus.write(output_dir, confidence=any(confidence_of(doc) is not None for doc in made.corpus.train))

@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Literal, Optional
 from ..errors import ConfigError
 from ..texts import suggestion
 from ..types import Annotation, Span
-from .types import IN_GOLD, NEAR_GOLD, Context, Rule, RuleResult
+from .types import GROUP_IN_GOLD, IN_GOLD, NEAR_GOLD, Context, Rule, RuleResult
 
 LEAKAGE = "spacy_distill.leakage.v1"
 """The rule that keeps gold out of the training data."""
@@ -125,12 +125,13 @@ def make_leakage(groups: bool = True) -> Rule:
     """Drop texts that stand in the gold, which is kept for evaluation, or nearly: see `Context.leaks`.
 
     groups (bool): Drop the other texts of a gold text's group as well (the same review, thread or customer).
-    RETURNS (Rule): Needs the gold in its context; without gold it drops nothing. Notes count each reason but the group.
+    RETURNS (Rule): Needs the gold in its context; without gold it drops nothing. Notes count each reason, groups all
+        together.
     """
 
     def rule(annotations: List[Annotation], context: Context) -> RuleResult:
         leaks = context.leaks(annotations, groups=groups)
-        notes = Counter(reason for reason in leaks.values() if reason in (IN_GOLD, NEAR_GOLD))
+        notes = Counter(reason if reason in (IN_GOLD, NEAR_GOLD) else GROUP_IN_GOLD for reason in leaks.values())
         return judge_each(annotations, lambda annotation: leaks.get(annotation.id), dict(sorted(notes.items())))
 
     return rule

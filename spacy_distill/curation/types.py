@@ -11,6 +11,8 @@ from ..types import Annotation, Rejection, Text
 from .clusters import near_clusters
 
 IN_GOLD, NEAR_GOLD = "the text is in the gold", "the text is nearly one in the gold"
+GROUP_IN_GOLD = "its group is in the gold"
+"""What the notes call it; the reason names the group."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,15 +17,16 @@ from ..files import describe_file, write_json
 from ..texts import gold_annotations, is_config_key, read_texts
 from ..types import Annotation, ConfidenceKind, TaskName
 from .comparison import interval
-from .confidence import HIGH, RESAMPLES, KindScore, judge, score
+from .confidence import HIGH, RESAMPLES, Judged, KindScore, judge, score
 from .confidence_curves import write_curves
 from .confidence_filter import MIN_ERRORS, MIN_GAIN, Filter, plan
 from .scores import label_set
 from .systems import check_label_names
-from .verdict import points
+from .verdict import FEW_UNITS, points
 
 FIGURES, CURVES = "calibration.json", "risk_coverage.svg"
 
+_SHOWN = 10  # labels that a sentence names
 _CHEAPEST: tuple[ConfidenceKind, ...] = ("logprob", "verbalised", "votes")
 """A log-probability costs nothing, a figure in words a few tokens, votes several replies."""
 
@@ -35,7 +37,7 @@ class Recommendation:
 
     texts (int): Gold's texts.
     kinds (Tuple[KindScore, ...]): Every kind, in the order given.
-    best (Optional[str]): The one to use; None if none tells right from wrong.
+    best (Optional[str]): The one to use; None if none tells right from wrong, or the texts are too few to say.
     filter (Optional[Filter]): What filtering by the best would do.
     said (Tuple[str, ...]): All of it in sentences.
     """
@@ -71,16 +73,20 @@ def recommend(
     """Compare kinds of confidence on the same gold, and choose.
 
     The best kind has the lowest AURC; of those not significantly worse (paired bootstrap), the cheapest. It has to tell
-    right answers from wrong ones: its AUROC's interval lies above 0.5.
+    right answers from wrong ones: its AUROC's interval lies above 0.5. Of a kind with answers to fewer
+    than `FEW_UNITS` texts, or groups of texts, nothing is concluded.
 
     annotated (Mapping[str, Sequence[Annotation]]): A name for each annotation of gold's texts.
     """
     judged = [judge(name, gold, annotations) for name, annotations in annotated.items()]
     scored = [score(each, resamples=resamples, seed=seed) for each in judged]
     kinds = tuple(found for found, _ in scored)
-    useful = [i for i, found in enumerate(kinds) if found.auroc is not None and found.auroc.low > 0.5]
+    about = [*_unheard(gold, annotated), *_about(kinds), *_too_few(judged)]
+    enough = [i for i, each in enumerate(judged) if _independent(each) >= FEW_UNITS]
+    useful = [i for i in enough if (auroc := kinds[i].auroc) is not None and auroc.low > 0.5]
     if not useful:
-        return Recommendation(len(gold), kinds, None, None, (*_about(kinds), _nothing_known(kinds)))
+        nothing = [_nothing_known([kinds[i] for i in enough])] if enough else []
+        return Recommendation(len(gold), kinds, None, None, (*about, *nothing))
     lowest = min(useful, key=lambda i: kinds[i].aurc.value)
     close = [
         i
@@ -89,8 +95,39 @@ def recommend(
     ]
     best = min(close, key=lambda i: (_CHEAPEST.index(kinds[i].kind), kinds[i].aurc.value))
     found = plan(judged[best], resamples=resamples, seed=seed)
-    said = [*_about(kinds), _choice(kinds, best, lowest), *_filtering(kinds[best], found, gold[0].task == "textcat")]
+    said = [*about, _choice(kinds, best, lowest), *_filtering(kinds[best], found, gold[0].task == "textcat")]
     return Recommendation(len(gold), kinds, kinds[best].name, found, tuple(said))
+
+
+def _unheard(gold: Sequence[Annotation], annotated: Mapping[str, Sequence[Annotation]]) -> list[str]:
+    """RETURNS (List[str]): Of each annotation, gold's labels that its teacher did not have."""
+    said = []
+    for name, records in annotated.items():
+        offered = label_set(records)
+        names = (name for record in gold for name in (*record.positive(), *(span.label for span in record.ents or ())))
+        counts = Counter(label for label in names if label not in offered)
+        if counts:
+            named = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(_SHOWN))
+            more = ", …" if len(counts) > _SHOWN else ""
+            said.append(
+                f"{name}: gold has labels that were not on offer: {named}{more}. What the teacher says there counts as"
+                " wrong."
+            )
+    return said
+
+
+def _independent(judged: Judged) -> int:
+    """RETURNS (int): How many texts, or groups of texts, its answers are to."""
+    return len(np.unique(judged.unit))
+
+
+def _too_few(judged: Sequence[Judged]) -> list[str]:
+    few = [each for each in judged if _independent(each) < FEW_UNITS]
+    return [
+        f"{each.name}: answers to only {_independent(each)} texts, or groups of texts: too few to tell whether its"
+        " confidence can be trusted, or whether to filter by it. 100 are a beginning, 300 are better."
+        for each in few
+    ]
 
 
 def _about(kinds: Sequence[KindScore]) -> list[str]:
@@ -136,19 +173,18 @@ def _filtering(kind: KindScore, found: Filter, soft: bool) -> list[str]:
     if found.gain is None:
         return ["The teacher is no better than chance: no filter mends that. Change the teacher or its prompt."]
     gain = (
-        f"by {points(found.gain.value, True)} %, 95 % interval {points(found.gain.low, True)} to"
-        f" {points(found.gain.high, True)} %, on answers that the thresholds were not chosen on"
+        f"Estimated gain for the student, counted in clean examples: {points(found.gain.value, True)} %"
+        f" ({points(found.gain.low, True)} to {points(found.gain.high, True)}), measured on held-out answers"
     )
     if not found.helps:
         return [
-            f"Filtering would not help: it would change what the labels are worth to a student {gain}, and what looks"
-            f" like less than {points(MIN_GAIN, True)} % is no gain in practice. Train on all of them"
+            f"Filtering would not help. {gain}; we advise it only from +{100 * MIN_GAIN:.0f} % on, with the whole"
+            " interval above 0. Train on all of them"
             + (", with soft labels." if kind.kind != "verbalised" and soft else ".")
         ]
     said = [
         f"Filtering should help: {100 * found.kept:.0f} % of the answers stay, with {100 * found.errors_after:.1f} %"
-        f" errors in place of {100 * found.errors_before:.1f} %. It would change what the labels are worth to a student"
-        f" {gain}."
+        f" errors in place of {100 * found.errors_before:.1f} %. {gain}."
     ]
     rare = [name for name, (given, stay) in found.labels.items() if given and stay < 0.5 * found.kept * given]
     if rare:
@@ -180,7 +216,8 @@ def calibrate_files(
     for path, found in read.items():
         if (found[0].task, found[0].exclusive) != (first.task, first.exclusive):
             raise InputError(f"{path} is of another task than {annotations[0]}. Compare kinds on the same task.")
-    gold = gold_annotations(read_texts(gold_file, **(fields or {})), first.task, exclusive=first.exclusive)
+    texts = read_texts(gold_file, need_gold=True, **(fields or {}))
+    gold = gold_annotations(texts, first.task, exclusive=first.exclusive)
     if not gold:
         raise StageError(f"{gold_file} has no texts.")
     wanted = {record.id for record in gold}

@@ -51,7 +51,7 @@ def evaluate_files(
     """
     nlp = load(student)
     component = find_component(nlp, task)
-    texts = read_texts(gold_file, **(fields or {}))
+    texts = read_texts(gold_file, need_gold=True, **(fields or {}))
     gold = gold_annotations(texts, component.task, exclusive=component.exclusive)
     if not gold:
         raise StageError(f"{gold_file} has no texts.")

@@ -17,9 +17,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_json
+from ..texts import text_of
 from ..types import Annotation, Span
 from .carry import KEY, pack
-from .json_files import expect, least, names_of, number, optional_text, read_list, span_of, text_of
+from .json_files import expect, least, names_of, number, optional_text, read_list, span_of
 from .offsets import from_utf16, to_utf16
 from .types import Aside, Said, Tools, Wanted
 

@@ -39,14 +39,6 @@ def expect(value: Any, kind: type | tuple[type, ...], name: str, where: str) -> 
     return value
 
 
-def text_of(record: Mapping[str, Any], field: str, where: str) -> str:
-    """RETURNS (str): A record's text. RAISES (InputError): It has none."""
-    if not isinstance(record.get(field), str):
-        found = ", ".join(map(repr, record)) or "nothing"
-        raise InputError(f"{where} has no text in {field!r} (it has: {found}). Name the field with --text-field.")
-    return str(record[field])
-
-
 def optional_text(value: Any) -> str | None:
     """RETURNS (Optional[str]): An id or a group as text."""
     return None if value is None or value == "" else str(value)

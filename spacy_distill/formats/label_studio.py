@@ -15,9 +15,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_json
+from ..texts import text_of
 from ..types import Annotation, Span
 from .carry import KEY, pack
-from .json_files import expect, names_of, number, optional_text, read_list, text_of
+from .json_files import expect, names_of, number, optional_text, read_list
 from .offsets import from_utf16
 from .types import Aside, Said, Tools, Wanted
 
@@ -48,7 +49,7 @@ def read(path: Path, wanted: Wanted) -> Iterator[Said]:
             yield Said(
                 where,
                 text,
-                optional_text(data.get(wanted.id, task.get("id"))),
+                optional_text(data.get(wanted.id, task.get("id") if wanted.id == "id" else None)),
                 optional_text(data.get(wanted.group)),
                 person=bool(people),
                 exported=data.get(KEY),

@@ -14,9 +14,10 @@ from typing import Any
 from ..errors import InputError
 from ..files import write_jsonl
 from ..records import read_records
+from ..texts import text_of
 from ..types import Annotation
 from .carry import KEY, pack
-from .json_files import expect, names_of, optional_text, span_of, text_of
+from .json_files import expect, names_of, optional_text, span_of
 from .types import Aside, Said, Tools, Wanted
 
 

@@ -48,12 +48,20 @@ def read(
 ) -> Imported:
     """Read a file of another tool's. See `combine` for what becomes of its records.
 
-    RAISES (ConfigError): The format is written only. RAISES (InputError): The file is not in this format.
+    RAISES (ConfigError): The format is written only. RAISES (InputError): The file is not in this format, or no
+        record has the field that was named for the id or the group.
     """
     reader = FORMATS[name].read
     if reader is None:
         raise ConfigError(f"The format {name} is written only: there is nothing to import from it.")
-    return combine(reader(path, wanted), wanted, labels=labels, exclusive=exclusive, gold=gold)
+    said = list(reader(path, wanted))
+    for usual, field, values in (
+        ("id", wanted.id, (record.id for record in said)),
+        ("group", wanted.group, (record.group for record in said)),
+    ):
+        if said and field != usual and all(value is None for value in values):
+            raise InputError(f"{path}: no record has the field {field!r}. Correct --{usual}-field, or leave it out.")
+    return combine(said, wanted, labels=labels, exclusive=exclusive, gold=gold)
 
 
 def write(annotations: Sequence[Annotation], path: Path, name: FormatName, tools: Tools) -> list[Aside]:

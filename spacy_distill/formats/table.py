@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
+from ..texts import text_of
 from ..types import Annotation, Span
 from .carry import KEY, pack
-from .json_files import expect, optional_text, span_of, text_of
+from .json_files import expect, optional_text, span_of
 from .types import Said, Wanted
 
 COLUMNS = ("id", "group", "text", "label", "gold", KEY)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import InputError
 from ..records import read_records
+from ..texts import names_in, text_of
 from ..types import ConfidenceKind
 from .base import Request, TeacherModel
 from .types import Reply, ReplyMeta
@@ -96,17 +97,14 @@ class Recorded(TeacherModel):
         fields: Dict[str, None] = {}
         for where, record in read_records(self.path):
             fields.update(dict.fromkeys(record))
-            text = record.get(self._text_field)
-            if not isinstance(text, str):
-                raise InputError(f"{where} has no text in {self._text_field!r}. Name the field in `text_field`.")
+            text = text_of(record, self._text_field, where, "Name the field in `text_field`.")
             reply = self._reply(where, record)
             recorded = replies.setdefault(text, [])
             recorded.append(reply)
             conflicts += _said(recorded[0]) != _said(reply)
         for field in (self._answer_field, self._confidence_field, self._logprob_field):
             if field is not None and field not in fields:
-                found = ", ".join(map(repr, fields)) or "nothing"
-                raise InputError(f"{self.path}: no record has the field {field!r} (they have: {found}).")
+                raise InputError(f"{self.path}: no record has the field {field!r} (they have: {names_in(fields)}).")
         if conflicts:
             logger.warning("%s: %d records repeat a text with another answer.", self.path, conflicts)
         return replies

@@ -81,6 +81,16 @@ def test_kinds_are_compared_and_thresholds_printed_as_they_go_into_the_config(fo
     assert "A config cannot name 'milk: whole'" in " ".join(result.output.split())
 
 
+def test_the_field_with_gold_is_asked_for(folder: Path) -> None:
+    votes = annotated("votes", 'confidence_field = "sure"')
+    command = ["calibrate", "said.jsonl", "out", votes]
+    result = CliRunner().invoke(app, command)
+    fields = "'id', 'text', 'label', 'said', 'stated', 'sure'"
+    assert f"said.jsonl:1 has no field 'gold' (it has: {fields}). Name" in str(result.exception)
+    result = CliRunner().invoke(app, [*command, "--gold-field", "golld"])
+    assert f"said.jsonl: no record has the field 'golld' (they have: {fields}). Correct" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [

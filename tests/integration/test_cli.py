@@ -350,13 +350,14 @@ def shell(*args: str, cwd: Path, path: Path = ROOT) -> subprocess.CompletedProce
         (("preview", "teacher.cfg", "bad.jsonl"), "bad.jsonl:2 is not JSON"),
         (("preview", "teacher.cfg", "empty.txt"), "empty.txt has no texts"),
         (("import", "bad.jsonl", "out.spacy"), "bad.jsonl:2 is not JSON"),
-        (("import", "good.jsonl", "out.spacy"), "good.jsonl: no record has a label in 'label'"),
+        (("import", "good.jsonl", "out.spacy"), "no record has a label in 'label' (they have: 'text')"),
         (("import", "good.jsonl", "out.spacy", "--reply-field", "said"), "Name the labels on offer with --label"),
         (("import", "label.jsonl", "out.spacy"), "label.jsonl:2: expected a label, a list of labels"),
         (("import", "span.jsonl", "out.spacy", "--task", "ner"), "span.jsonl:2: expected [start, end, label]"),
         (("import", "label.jsonl", "out.spacy", "--lang", "xx1"), "--lang 'xx1'"),
         (("curate", "none.spacy", "curated", "--config", ROOT / "configs/curation.cfg"), "none.spacy does not exist"),
         (("corpus", "none.spacy", "corpus"), "none.spacy does not exist"),
+        (("choose", "teacher.cfg", "good.jsonl", "out.cfg"), "good.jsonl:1 has no field 'gold' (it has: 'text')"),
         (("evaluate", "none", "good.jsonl", "evaluation"), "none is not a trained pipeline"),
         (("release", "none", "packages", "--name", "a_b"), "none"),
     ],
@@ -513,6 +514,19 @@ def test_import_refuses_spans_where_classes_are_expected(run: Run, span: object,
     code, _, err = run("import", spans, "pool.spacy", *options)
     assert code == 1
     assert f"spans.jsonl:2: 'label' has entity spans, such as {span!r}. Import them with --task ner." in err
+    assert not Path("pool.spacy").exists()
+
+
+@pytest.mark.parametrize("option", ["--id-field", "--group-field"])
+@pytest.mark.parametrize("command", ["import", "import --format csv", "annotate", "annotate --limit 1"])
+def test_a_misspelt_field_is_refused(run: Run, command: str, option: str) -> None:
+    texts = write("texts.csv", "text,label,topic", "a,bug,t", "b,question,t")
+    name, *more = command.split()
+    files = [texts] if name == "import" else [teacher("bug"), texts]
+    code, _, err = run(name, *files, "pool.spacy", *more, option, "topci")
+    assert code == 1
+    assert "texts.csv: no record has the field 'topci'" in err
+    assert f"Correct {option}" in err
     assert not Path("pool.spacy").exists()
 
 

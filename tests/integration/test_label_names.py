@@ -48,6 +48,14 @@ def test_any_name_comes_through_unchanged(folder: Path) -> None:
         assert {label for doc in docs for label, value in doc.cats.items() if value == 1.0} == set(LABELS)
 
 
+def test_corpus_names_the_field_that_gold_lacks(folder: Path) -> None:
+    import_(Path("labels.jsonl"), Path("pool.spacy"), label=LABELS)
+    curate(Path("pool.spacy"), Path("curated"), config=RULES)
+    gold = write(folder / "gold.jsonl", {"text": "gold", "label": LABELS[0]})
+    with pytest.raises(InputError, match=r"gold\.jsonl:1 has no field 'gold' \(it has: 'text', 'label'\)"):
+        corpus(Path("curated"), Path("corpus"), gold_dev=gold)
+
+
 @pytest.mark.parametrize(
     ("label", "twin"),
     [

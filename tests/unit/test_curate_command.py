@@ -53,6 +53,18 @@ def test_the_rule_that_keeps_gold_out_may_have_any_name(capsys: pytest.CaptureFi
     assert "No --gold" not in capsys.readouterr().out
 
 
+def test_a_group_in_the_gold_is_named_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    nouns = ("lamp", "lamp", "kettle", "ladder")
+    rows = ({"text": f"{noun} {'red' * i}", "label": "ab"[i % 2], "group": noun} for i, noun in enumerate(nouns))
+    import_(write("grouped.jsonl", *rows), Path("grouped.spacy"))
+    gold = write("gold.jsonl", *({"text": f"another {noun}", "topic": noun} for noun in ("lamp", "kettle")))
+    curate(Path("grouped.spacy"), Path("curated"), config=RULES, gold=[gold], group_field="topic")
+    rows = map(json.loads, Path("curated/rejected.jsonl").read_text(encoding="utf8").splitlines())
+    lamp, kettle = ("its group lamp is in the gold", "its group kettle is in the gold")
+    assert [row["reason"] for row in rows] == [lamp, lamp, kettle]
+    assert "its group is in the gold: 3" in " ".join(capsys.readouterr().out.split())
+
+
 def test_gold_without_texts_is_refused() -> None:
     with pytest.raises(InputError, match=r"empty\.jsonl has no texts"):
         curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[write("empty.jsonl")])
@@ -63,6 +75,16 @@ def test_gold_without_texts_is_refused() -> None:
 def test_without_gold_it_says_so(names: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     curate(Path("pool.spacy"), Path("curated"), config=rules(*names))
     assert re.search(r"No --gold was given: nothing keeps the texts you evaluate on", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("option", ["group", "gold"])
+def test_a_misspelt_field_of_the_gold_is_refused(option: str) -> None:
+    texts = write("texts.jsonl", {"text": "the lamp is a"})
+    gold = write("gold.jsonl", {"text": "the kettle is b", "topic": "b"})
+    with pytest.raises(InputError, match=rf"texts\.jsonl, gold\.jsonl: no record has the field 'topci'.*--{option}-"):
+        curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[texts, gold], **{f"{option}_field": "topci"})
+    assert not Path("curated").exists()
+    curate(Path("pool.spacy"), Path("curated"), config=RULES, gold=[texts, gold], **{f"{option}_field": "topic"})
 
 
 def test_gold_labels_that_were_not_on_offer_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,8 @@ def take(folder: Path, name: FormatName, records: Any, task: TaskName = "textcat
         path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf8")
     else:
         path.write_text(records if isinstance(records, str) else json.dumps(records), encoding="utf8")
-    wanted = Wanted(task, label=settings.pop("label_field", "label"))
+    fields = {name: settings.pop(f"{name}_field", name) for name in ("label", "id", "group")}
+    wanted = Wanted(task, **fields)
     return read(path, name, wanted, **settings)
 
 
@@ -142,6 +143,16 @@ def test_label_studio_choices(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no result is from 'label', only from 'mood', 'topic'\. Name one with"):
         take(tmp_path, "label-studio", tagged)
     assert answers(take(tmp_path, "label-studio", tagged, label_field="mood")) == [("a", ("x",), True)]
+
+
+@pytest.mark.parametrize("field", ["id", "group"])
+def test_a_misspelt_field_of_another_tools_file_is_refused(tmp_path: Path, field: str) -> None:
+    task = studio("a", [choice("BUG")])
+    task["data"]["topic"] = "t"
+    with pytest.raises(InputError, match=rf"file.json: no record has the field 'topci'\. Correct --{field}-field"):
+        take(tmp_path, "label-studio", [task], **{f"{field}_field": "topci"})
+    (found,) = take(tmp_path, "label-studio", [task], **{f"{field}_field": "topic"}).annotations
+    assert getattr(found, field) == "t"
 
 
 def test_label_studio_counts_code_points_and_once_counted_utf16(tmp_path: Path) -> None:

@@ -131,3 +131,16 @@ def test_the_command(student, tmp_path):
     again = ["pseudo-label", *names, "--gold", str(tmp_path / "gold.jsonl")]
     with pytest.raises(InputError, match=r"gold\.jsonl has no texts"):
         CliRunner().invoke(app, again, catch_exceptions=False)
+
+
+def test_a_group_field_that_neither_texts_nor_gold_have_is_refused(student, tmp_path):
+    student.to_disk(tmp_path / "model")
+    make_corpus(tmp_path / "corpus")
+    rows = [{"text": text.text, "topic": number} for number, text in enumerate(NEW)]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "gold.jsonl").write_text(json.dumps({"text": "Nothing like it."}) + "\n")
+    names = [str(tmp_path / name) for name in ("model", "new.jsonl", "corpus", "large")]
+    command = ["pseudo-label", *names, "--gold", str(tmp_path / "gold.jsonl"), "--group-field"]
+    with pytest.raises(InputError, match=r"new\.jsonl, .*gold\.jsonl: no record has the field 'topci'"):
+        CliRunner().invoke(app, [*command, "topci"], catch_exceptions=False)
+    assert CliRunner().invoke(app, [*command, "topic"], catch_exceptions=False).exit_code == 0

@@ -41,6 +41,25 @@ def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
         assert [text.id for text in found] == [text.id for text in read_texts(paths[0])]
 
 
+@pytest.mark.parametrize("field", ["id", "group", "gold"])
+def test_a_misspelt_field_is_refused_before_anything_is_read(tmp_path: Path, field: str) -> None:
+    path = _write(tmp_path / "a.jsonl", '{"text": "x", "topic": 1}\n{"text": "y", "topic": 2, "late": null}\n')
+    message = rf"a\.jsonl: no record has the field 'topci' \(they have: 'text', 'topic', 'late'\).*--{field}-field"
+    with pytest.raises(InputError, match=message):
+        next(read_texts(path, **{f"{field}_field": "topci"}))
+    assert len(list(read_texts(path, **{f"{field}_field": "late"}))) == 2  # some have it
+    assert len(list(read_texts(path))) == 2  # the usual names may be missing
+    assert not list(read_texts(_write(tmp_path / "empty.jsonl", ""), **{f"{field}_field": "topci"}))
+
+
+def test_a_field_that_a_file_beside_it_has_may_be_missing(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.jsonl", '{"text": "x"}\n')
+    beside = _write(tmp_path / "b.jsonl", '{"text": "y", "topic": 1}\n')
+    assert [text.group for text in read_texts(path, [beside], group_field="topic")] == [None]
+    with pytest.raises(InputError, match=r"a\.jsonl, .*b\.jsonl: no record has the field 'topci'"):
+        list(read_texts(path, [beside], group_field="topci"))
+
+
 def test_an_id_does_not_depend_on_the_line(tmp_path: Path) -> None:
     first = list(read_texts(_write(tmp_path / "a.txt", "one\ntwo\none\n")))
     second = list(read_texts(_write(tmp_path / "b.txt", "two\none\n")))
@@ -55,7 +74,9 @@ def test_an_id_does_not_depend_on_the_line(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "fine"}\n{"text": \n', r"a\.jsonl:2 is not JSON"),
         ("a.jsonl", '["text"]\n', r"a\.jsonl:1 is a JSON list; expected an object"),
         ("a.jsonl", '{"body": "x"}\n', r"a\.jsonl:1 has no text in 'text' \(it has: 'body'\).*--text-field"),
-        ("a.jsonl", '{"text": 3}\n', r"a\.jsonl:1 has no text"),
+        ("a.jsonl", '{"text": 3}\n', r"a\.jsonl:1 has no text in 'text', but 3\."),
+        ("a.jsonl", '{"text": null, "label": 1}\n', r"a\.jsonl:1: 'text' is empty\. Write"),
+        ("a.csv", "text,label\nx,1\n,1\n", r"a\.csv:3: 'text' is empty\. Write"),
         (
             "a.jsonl",
             '{"id": 1, "text": "x"}\n{"id": 1, "text": "y"}\n',
@@ -72,6 +93,18 @@ def test_bad_input_is_named(tmp_path: Path, name: str, content: str, message: st
     path = _write(tmp_path / name, content)
     with pytest.raises(InputError, match=message):
         list(read_texts(path))
+
+
+def test_missing_gold_is_named_where_it_is_needed(tmp_path: Path) -> None:
+    path = _write(tmp_path / "gold.csv", "text,gold\nx,a\ny,\n")
+    with pytest.raises(InputError, match=r"gold\.csv:3: 'gold' is empty\. Fill it"):
+        list(read_texts(path, need_gold=True))
+    assert [text.gold for text in read_texts(path)] == ["a", None]
+    path = _write(tmp_path / "gold.jsonl", '{"text": "x", "label": "a"}\n')
+    with pytest.raises(
+        InputError, match=r"gold\.jsonl:1 has no field 'gold' \(it has: 'text', 'label'\).*--gold-field"
+    ):
+        list(read_texts(path, need_gold=True))
 
 
 def test_not_utf8_and_missing_files_are_named(tmp_path: Path) -> None:
