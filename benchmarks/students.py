@@ -6,9 +6,9 @@
 All learn from the same texts (a seed draws them) and answer the same test texts, in a process of their own with one
 thread. Peers learn from all the labelled texts. spaCy's and ours hold out 15 %; `tiny` and `encoder`, which do not stop
 early, learn from all in the end, as in `spacy-distill sweep`. `raced` is the one of ours with the best accuracy on the
-held-out part, seed by seed; up to 1,000 texts on that of three splits, as in a sweep. No test label is looked at to
-choose it. Where a language model gave the labels, `raced_reviewed` is what is best on the held-out part once people
-have reviewed it.
+held-out part, seed by seed, for seeds with all of ours that were measured; up to 1,000 texts on that of three splits,
+as in a sweep. No test label is looked at to choose it. Where a language model gave the labels, `raced_reviewed` is what
+is best on the held-out part once people have reviewed it.
 
 What is measured is kept in RESULTS/students.jsonl: the same command goes on where it was stopped, and never measures
 twice; delete lines to measure them again. A system whose package is not installed is not measured, and can be added

@@ -54,11 +54,19 @@ def rows_of(found: Iterable[dict[str, Any]], ours: Sequence[str]) -> list[dict[s
 
 
 def _raced(ours: Sequence[dict[str, Any]], name: str, by: str) -> list[dict[str, Any]]:
-    """RETURNS (List[Dict[str, Any]]): For each sample, the measurement of the best on dev; of equals, the faster."""
-    samples: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    """RETURNS (List[Dict[str, Any]]): For each sample, the measurement of the best on dev; of equals, the faster. Seeds
+    for which a system is missing that others of the cell have are left out: that would be another race."""
+    cells: dict[tuple[Any, ...], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for result in ours:
-        samples[tuple(result[name] for name in ("data", "labels", "size", "seed"))].append(result)
-    best = [max(results, key=lambda r: (r[by], r["words_per_s_warm"])) for results in samples.values()]
+        cells[result["data"], result["labels"], result["size"]][result["seed"]].append(result)
+    best = []
+    for seeds in cells.values():
+        entered = {result["system"] for results in seeds.values() for result in results}
+        best += [
+            max(results, key=lambda r: (r[by], r["words_per_s_warm"]))
+            for results in seeds.values()
+            if {result["system"] for result in results} == entered
+        ]
     return [{**result, "system": name, "chosen": result["system"]} for result in best]
 
 

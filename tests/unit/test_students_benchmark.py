@@ -49,6 +49,12 @@ def test_the_race_is_decided_on_dev_seed_by_seed() -> None:
     assert rows["raced"]["accuracy_by_seed"] == [0.60, 0.70]  # not the .80 that only the test could know of
 
 
+def test_a_seed_that_lacks_one_of_the_students_is_no_race() -> None:
+    found = [one for one in FOUND if (one["system"], one["seed"]) != ("large", 1)]
+    raced = {row["system"]: row for row in rows_of(found, ["small", "large"])}["raced"]
+    assert (raced["seeds"], raced["chosen"]) == ([0], ["small"])
+
+
 def test_of_equals_on_dev_the_faster_is_taken() -> None:
     found = [_found("small", 0, 0.6, 0.7, speed=2000.0), _found("large", 0, 0.8, 0.7, speed=10.0)]
     assert {row["system"]: row for row in rows_of(found, ["large", "small"])}["raced"]["chosen"] == ["small"]
