@@ -116,7 +116,7 @@ def markdown(
 ) -> str:
     """Accuracies in percent, one table for each kind of labels.
 
-    ours (Sequence[str]): The systems that are raced; those that were measured anywhere have a column.
+    ours (Sequence[str]): The systems that are raced; those that were measured have a column, the smallest first.
     peers (Mapping[str, str]): Their names in the table.
     RETURNS (str): In Markdown. An asterisk marks means over fewer seeds than others have. Means over the cells: of the
         best peers, whichever they are, then of the best single one.
@@ -139,7 +139,9 @@ def _markdown_table(
 ) -> str:
     found = summary(rows, peers)
     by_place = {(row["data"], row["size"], row["system"]): row for row in rows}
-    columns = [name for name in (*ours, RACED, RACED_REVIEWED) if any(row["system"] == name for row in rows)]
+    sizes = {row["system"]: row["mb"] for row in rows}
+    columns = [*sorted(sizes.keys() & set(ours), key=lambda name: sizes[name])]
+    columns += [name for name in (RACED, RACED_REVIEWED) if name in sizes]
     seeds = max(len(row["seeds"]) for row in rows)
     titles = {RACED: "raced on dev", RACED_REVIEWED: "on reviewed dev"}
     head = [f"texts, {rows[0]['labels']} labels", "best peer", *(titles.get(name, f"`{name}`") for name in columns)]
@@ -149,12 +151,13 @@ def _markdown_table(
         line = [f"{DATA_NAMES[data]}: {size:,}", f"{_percent(by_place[data, size, peer], seeds)} ({peers[peer]})"]
         line += [_percent(by_place.get((data, size, name)), seeds) for name in columns]
         bounds = " to ".join(_signed(bound) for bound in (min(cell["by_seed"]), max(cell["by_seed"])))
-        lines.append([*line, f"{_signed(cell['difference'])} ({bounds})"])
+        lines.append([*line, _signed(cell["difference"]) + (f" ({bounds})" if len(cell["by_seed"]) > 1 else "")])
         if data in teachers:
             tested = teachers[data].get("test_accuracy")
             lines[-1].insert(1, f"{100 * tested:.1f}" if tested else f"({100 * teachers[data]['pool_accuracy']:.1f})")
     means = found["mean_accuracy"]
-    if best := next((name for name in means if name in peers), None):
+    best = next((name for name in means if name in peers), None)
+    if best and len(found["cells"]) > 1:
         highest = [by_place[cell["data"], cell["size"], cell["best_peer"]]["accuracy"] for cell in found["cells"]]
         last = ["mean", f"{100 * statistics.mean(highest):.1f}; {100 * means[best]:.1f} ({peers[best]})"]
         last += [f"{100 * means[name]:.1f}" if name in means else "–" for name in columns]
