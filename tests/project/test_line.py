@@ -116,6 +116,7 @@ def test_the_demo_on_a_few_texts(tmp_path: Path) -> None:
         lines = (assets / f"{name}.jsonl").read_text(encoding="utf8").splitlines(keepends=True)
         (project / "assets" / f"{name}.jsonl").write_text("".join(lines[:count]), encoding="utf8")
     _edit(project / "configs" / "candidates.cfg", r"shots = .*", "shots = [0]")
+    _edit(project / "configs" / "textcat_tuned.cfg", r"tuned_layers = .*", "tuned_layers = 1")
     steps = re.search(r"all: \[(.*)\]", (project / "project.yml").read_text(encoding="utf8"))
     assert steps is not None
     shown = ""
