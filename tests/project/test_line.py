@@ -46,7 +46,7 @@ def _run(*args: str, cwd: Path) -> str:
     result = subprocess.run(
         [sys.executable, "-m", *args],
         cwd=cwd,
-        env={**environment, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        env={**environment, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"},  # other tests run too
         capture_output=True,
         text=True,
         check=False,
