@@ -140,7 +140,7 @@ def _markdown_table(
     found = summary(rows, peers)
     by_place = {(row["data"], row["size"], row["system"]): row for row in rows}
     sizes = {row["system"]: row["mb"] for row in rows}
-    columns = [*sorted(sizes.keys() & set(ours), key=lambda name: sizes[name])]
+    columns = [*sorted(sizes.keys() & set(ours), key=lambda name: (float(f"{sizes[name]:.0g}"), name))]
     columns += [name for name in (RACED, RACED_REVIEWED) if name in sizes]
     seeds = max(len(row["seeds"]) for row in rows)
     titles = {RACED: "raced on dev", RACED_REVIEWED: "on reviewed dev"}

@@ -39,7 +39,7 @@ def main() -> None:
         )
     console.print(table)
     said = {
-        sentence.replace("The student", f"The {name} student"): None  # what is said of the teacher, once
+        sentence.replace("he student", f"he {name} student"): None  # what is said of the teacher, once
         for name, evaluation in {"large": large, "tiny": tiny}.items()
         for sentence in evaluation["verdict"]
     }
