@@ -81,7 +81,6 @@ def summary(rows: Sequence[dict[str, Any]], peers: Collection[str]) -> dict[str,
         by_cell[(row["data"], row["labels"], row["size"])][row["system"]] = row
     cells = []
     for (data, labels, size), systems in by_cell.items():
-        raced = systems.get(RACED)
         if RACED not in systems:
             continue
         raced = systems[RACED]
