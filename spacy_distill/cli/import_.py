@@ -80,8 +80,7 @@ def import_(
     from ..files import write_json
     from ..formats.registry import read
     from ..formats.types import Wanted
-    from ..records import read_records
-    from ..texts import names_in, read_texts
+    from ..texts import read_texts
 
     check_docbin_name(output)
     if format_ is not None:
@@ -99,12 +98,10 @@ def import_(
         raise InputError(f"{labels_file} has no records.")
     if task == "textcat" and reply_field is None:
         _check_no_spans(labels_file, label_field)
-    labels = label or sorted({name for _, record in read_records(labels_file) for name in _labels(record, label_field)})
-    if not labels:
-        names = names_in(dict.fromkeys(name for _, record in read_records(labels_file) for name in record))
-        known = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
-        raise InputError(f"{labels_file}: no record has a label in {label_field!r} (they have: {names}). {known}")
-    settings: dict[str, Any] = {"labels": labels}
+    if not label:
+        remedy = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
+        label = labels_that_occur(labels_file, label_field, remedy)
+    settings: dict[str, Any] = {"labels": label}
     if task == "textcat":
         settings |= {"exclusive": not multi_label, "allow_none": multi_label}
     model = {
@@ -168,6 +165,21 @@ def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
         quote = annotation.text[span.start : span.end]
         console.print(f"  {annotation.id}: {span.label} at {span.start}-{span.end}, {quote!r}")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def labels_that_occur(labels_file: Path, field: str, remedy: str) -> list[str]:
+    """RETURNS (List[str]): The labels that the records have in a field, sorted.
+    RAISES (InputError): There are none; with the remedy.
+    """
+    from ..errors import InputError
+    from ..records import read_records
+    from ..texts import names_in
+
+    labels = sorted({name for _, record in read_records(labels_file) for name in _labels(record, field)})
+    if not labels:
+        names = names_in(dict.fromkeys(name for _, record in read_records(labels_file) for name in record))
+        raise InputError(f"{labels_file}: no record has a label in {field!r} (they have: {names}). {remedy}")
+    return labels
 
 
 def _check_no_spans(labels_file: Path, field: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from .common import blank, console
+from .import_ import labels_that_occur
 
 TEMPLATE = Path(__file__).parent / "template"
 STUDENTS = {
@@ -20,8 +21,12 @@ STUDENTS = {
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The project's folder; made if it does not exist.")],
-    label: Annotated[list[str], typer.Option(help="A label; repeat it for each.")],
     texts: Annotated[Path, typer.Option(help="Your unlabelled texts; copied into the project's assets.")],
+    label: Annotated[Optional[list[str]], typer.Option(help="A label; repeat it for each.")] = None,
+    label_field: Annotated[
+        Optional[str],
+        typer.Option(help="The texts are labelled already, in this field: no teacher is asked, --label is optional."),
+    ] = None,
     gold: Annotated[
         Optional[Path], typer.Option(help="Texts labelled by people, field `gold`; copied into the assets.")
     ] = None,
@@ -29,9 +34,7 @@ def init(
         Literal["textcat", "textcat_multilabel", "ner"], typer.Option(help="One label a text, several, or entities.")
     ] = "textcat",
     teacher: Annotated[Literal["chat", "local"], typer.Option(help="A server, or inside the process.")] = "chat",
-    model: Annotated[
-        str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name. Required.")
-    ] = "",
+    model: Annotated[str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name.")] = "",
     endpoint: Annotated[str, typer.Option(help="chat: the server's base URL.")] = "http://127.0.0.1:11434/v1",
     key_env: Annotated[Optional[str], typer.Option(help="chat: environment variable with the API key.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, a spaCy code.")] = "en",
@@ -45,11 +48,13 @@ def init(
     project run`), `configs/` (teacher, curation, students) and copies of texts and gold in `assets/`. The default
     teacher is a server on this machine, such as Ollama.
 
-    Example: `spacy-distill init tickets --label bug --label question --texts tickets.jsonl --model llama3.1`
+    Example: `spacy-distill init tickets --label bug --label question --texts tickets.jsonl --model llama3.1`; or, from
+    labels that a language model gave elsewhere, `spacy-distill init tickets --texts labelled.jsonl --label-field label`
 
     Next: `cd` into the folder; `python -m spacy project run preview`, then `python -m spacy project run all`.
     """
     import json
+    import shlex
     import shutil
 
     import jinja2
@@ -58,15 +63,24 @@ def init(
     from ..teacher.chat import check_endpoint, check_key_env
     from ..texts import check_labels, gold_annotations, read_texts
 
-    if not model:
-        raise ConfigError("Name the teacher's model with --model, for example --model llama3.1")
+    if label_field is not None:
+        if model:
+            raise ConfigError("With --label-field the texts are labelled already: leave --model out.")
+        label = label or labels_that_occur(texts, label_field, "Name the field with --label-field.")
+    elif not model:
+        raise ConfigError(
+            "Name the teacher's model with --model, for example --model llama3.1, or the field in which your texts have"
+            " labels already with --label-field."
+        )
     check_key_env(key_env)
     if teacher == "chat":
         check_endpoint(endpoint)
     elif Path(model).exists():
         model = Path(model).resolve().as_posix()  # The project runs in its own folder.
+    if not label:
+        raise ConfigError("Name the labels with --label, once for each.")
     labels = check_labels(label)
-    for name in (*labels, model, endpoint):
+    for name in (*labels, model, endpoint, label_field or ""):
         if "${" in name:
             raise ConfigError(f"{name!r}: a spaCy config takes ${{…}} for a reference. Write it without.")
     if task == "textcat" and len(labels) < 2:
@@ -87,6 +101,9 @@ def init(
         if "Name the field" not in str(error):
             raise
         raise InputError(f"{error} A project's files have the fields `text` and `gold`: rename other ones.") from error
+    options = ["--label-field", label_field or "", *(part for name in labels for part in ("--label", name))]
+    options += [] if lang == "en" else ["--lang", lang]
+    options += {"textcat": [], "textcat_multilabel": ["--multi-label"], "ner": ["--task", "ner"]}[task]
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
@@ -101,6 +118,10 @@ def init(
         "texts": f"assets/texts{texts.suffix}",
         "gold": f"assets/gold{gold.suffix if gold else '.jsonl'}",
         "has_gold": gold is not None,
+        "teacher_on_gold": gold is not None and (label_field is None or _has_field(gold, label_field)),
+        "label_field": label_field,
+        "first": "annotate" if label_field is None else "import",
+        "import_options": shlex.join(options),
         "student": STUDENTS[task][0],
     }
     environment = jinja2.Environment(
@@ -109,8 +130,9 @@ def init(
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     files: dict[Path, str] = {
         folder / "project.yml": environment.get_template("project.yml.jinja").render(settings),
-        folder / "configs" / "teacher.cfg": environment.get_template("teacher.cfg.jinja").render(settings),
     }
+    if label_field is None:
+        files[folder / "configs" / "teacher.cfg"] = environment.get_template("teacher.cfg.jinja").render(settings)
     for name in ("curation", *STUDENTS[task]):
         content = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
         files[folder / "configs" / f"{name}.cfg"] = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n')
@@ -133,15 +155,24 @@ def init(
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    console.print(f"Made {folder}: {count} texts, {len(labels)} labels, teacher {model}.")
-    console.print(f"Next:\n  cd {folder}\n  python -m spacy project run preview\n  python -m spacy project run all")
+    teaching = f"teacher {model}" if label_field is None else f"labelled in the field {label_field!r}"
+    console.print(f"Made {folder}: {count} texts, {len(labels)} labels, {teaching}.")
+    preview = "  python -m spacy project run preview\n" if label_field is None else ""
+    console.print(f"Next:\n  cd {folder}\n{preview}  python -m spacy project run all")
     if changed:
         console.print(f"What was in {', '.join(map(str, changed))} stands beside it, in NAME~.")
     if gold is None:
         console.print(
             "Without --gold there is nothing to measure against: label some 100 texts yourself, then run this command"
-            " again with --gold FILE --force, and copy your changes back from teacher.cfg~."
+            " again with --gold FILE --force, and copy your changes back from the files whose names end in ~."
         )
+
+
+def _has_field(path: Path, field: str) -> bool:
+    """RETURNS (bool): Some record of the file has a value there."""
+    from ..records import read_records
+
+    return any(record.get(field) is not None for _, record in read_records(path))
 
 
 def _package_name(folder: str) -> str:

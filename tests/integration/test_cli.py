@@ -28,7 +28,7 @@ from spacy_llm.registry import registry
 
 from spacy_distill.annotate import load_teacher
 from spacy_distill.cli import app, main
-from spacy_distill.docs import annotations_of, facts_of, read_docs
+from spacy_distill.docs import annotations_of, facts_of, read_annotations, read_docs
 from spacy_distill.release.package import build_wheel, check_name
 from spacy_distill.types import Annotation
 
@@ -186,13 +186,18 @@ def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> Non
     assert set(project["workflows"]["all"]) <= defined
     assert "evaluate" in defined
     assert project["vars"]["student"] == student
+    for name, *args in distill_commands(project):
+        typer.main.get_command(app).commands[name].make_context(name, args)  # type: ignore[attr-defined]
+    assert Path("desk/assets/texts.jsonl").read_bytes() == Path("mine.jsonl").read_bytes()
+
+
+def distill_commands(project: dict[str, Any]) -> Iterator[list[str]]:
+    """YIELDS (List[str]): Arguments of each of a project's calls of ours."""
     for command in project["commands"]:
         for line in command["script"]:
             line = re.sub(r"\$\{vars\.(\w+)\}", lambda found: project["vars"][found.group(1)], line)
             if line.startswith("python -m spacy_distill "):
-                name, *args = shlex.split(line)[3:]
-                typer.main.get_command(app).commands[name].make_context(name, args)  # type: ignore[attr-defined]
-    assert Path("desk/assets/texts.jsonl").read_bytes() == Path("mine.jsonl").read_bytes()
+                yield shlex.split(line)[3:]
 
 
 LABELS = [
@@ -210,6 +215,50 @@ LABELS = [
     "1",
     "null",
 ]
+
+
+@pytest.mark.parametrize("with_gold", ["labelled", "unlabelled", "none"])
+@pytest.mark.parametrize("task", ["textcat", "textcat_multilabel", "ner"])
+def test_init_makes_a_project_of_labels_that_exist(
+    run: Run, task: str, with_gold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(label: str) -> Any:
+        return {"textcat": label, "textcat_multilabel": [label], "ner": [[0, 2, label]]}[task]
+
+    texts = [{"text": f"It is {number}.", "the model's": said(label)} for number, label in enumerate(LABELS)]
+    write("mine.jsonl", *texts)
+    gold = [{**texts[0], "gold": said(LABELS[1])}]
+    if with_gold == "unlabelled":
+        gold[0].pop("the model's")
+    write("gold.jsonl", *gold)
+    more = () if with_gold == "none" else ("--gold", "gold.jsonl")
+    code, out, err = run(
+        "init", "desk", "--texts", "mine.jsonl", "--label-field", "the model's", "--task", task, "--lang", "de", *more
+    )
+    assert (code, err) == (0, "")
+    assert "preview" not in out
+    assert f"{len(LABELS)} labels" in out
+    monkeypatch.chdir("desk")
+    assert not Path("configs/teacher.cfg").exists()
+    project = srsly.read_yaml("project.yml")
+    assert set(project["workflows"]["all"]) <= {command["name"] for command in project["commands"]}
+    commands = list(distill_commands(project))
+    for name, *args in commands:
+        typer.main.get_command(app).commands[name].make_context(name, args)  # type: ignore[attr-defined]
+    imports = [args for args in commands if args[0] == "import"]
+    assert len(imports) == (2 if with_gold == "labelled" else 1)
+    assert ("evaluate" in project["workflows"]["all"]) == (with_gold != "none")
+    assert any("--teacher" in args for args in commands) == (with_gold == "labelled")
+    for args in imports:
+        code, _, err = run(*args)
+        assert (code, err) == (0, "")
+    found = read_annotations(Path("annotations/pool.spacy"), spacy.blank("de").vocab)
+    assert [annotation.status for annotation in found] == ["ok"] * len(LABELS)
+    for annotation, label in zip(found, LABELS, strict=True):
+        if task == "ner":
+            assert [span.label for span in annotation.ents or ()] == [label]
+        else:
+            assert max(annotation.cats or {}, key=(annotation.cats or {}).__getitem__) == label
 
 
 @pytest.mark.parametrize("task", ["textcat", "ner"])
@@ -242,6 +291,9 @@ def test_any_label_survives_into_the_teachers_config(run: Run, task: str) -> Non
         (["a", "b"], ("--gold", "gold.jsonl"), "gold.jsonl:2: unknown label 'A'. Did you mean 'a'?"),
         (["a", "b"], ("--gold", "none.jsonl"), "none.jsonl does not exist"),
         (["a", "b"], ("--texts", "empty.txt"), "empty.txt has no texts"),
+        (["a", "b"], ("--label-field", "label"), "leave --model out"),
+        ([], (), "--label, once for each"),
+        ([], ("--model", "", "--label-field", "lable"), "no record has a label in 'lable' (they have: 'text')"),
         (["a", "b"], ("--texts", "said.jsonl"), "have the fields `text` and `gold`: rename other ones"),
     ],
 )
