@@ -30,9 +30,9 @@ def evaluate(
 
     Reads a trained pipeline, a gold file and, with --teacher, the same file as `spacy-distill annotate` left it. Runs
     the student over the gold texts, times it, and scores both against gold, with a paired bootstrap that draws whole
-    groups of texts where the file has groups. A teacher that was not reached for some texts is not scored: run
-    `spacy-distill annotate` again first. With --corpus it also scores the answer "always the most frequent label",
-    and says how many gold texts the student was trained on.
+    groups of texts where the file has groups. Texts that the teacher was not reached for are left out; where they are
+    more than 5 %, the teacher is, and `spacy-distill annotate` asks for them again. With --corpus it also scores the
+    answer "always the most frequent label", and says how many gold texts the student was trained on.
 
     Writes `OUTPUT_DIR/report.html` (one file, to open in a browser; it shows gold texts unless --no-examples is given)
     and `OUTPUT_DIR/evaluation.json` (every figure, no texts), and prints the table.

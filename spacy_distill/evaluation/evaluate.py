@@ -28,6 +28,9 @@ from .scores import (
 from .systems import System
 from .verdict import verdict
 
+MOST_LEFT_OUT = 0.05
+"""A system that was not reached for a larger share of the texts is not compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -82,7 +85,7 @@ class Evaluation:
     task (TaskName): "textcat" or "ner".
     exclusive (bool): Exactly one label a text.
     labels (Tuple[str, ...]): K labels: gold's, then any others that a system has.
-    texts (int): N gold texts.
+    texts (int): N gold texts, without those left out.
     words (int): Their whitespace words.
     units (int): How many things were resampled: groups of texts, or texts.
     main (str): The metric that decides: "accuracy" for exclusive classes, else "micro_f1".
@@ -91,6 +94,7 @@ class Evaluation:
     verdict (Tuple[str, ...]): Plain sentences, the most important first.
     teacher (Optional[str]): The teacher's model, as it named itself; known even where the teacher was not reached.
     unreached (Mapping[str, int]): Systems that are not among the results, and how many texts have no reply of theirs.
+    left_out (Mapping[str, int]): Systems, and how many texts are left out for all because these have no reply to them.
     seen (Mapping[str, int]): A part of the student's corpus, "train" or "dev", and how many gold texts are in it.
     files (Mapping[str, str]): Gold's file and sha256.
     versions (Mapping[str, str]): Software and machine.
@@ -109,6 +113,7 @@ class Evaluation:
     verdict: tuple[str, ...] = ()
     teacher: str | None = None
     unreached: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     seen: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -132,8 +137,9 @@ def evaluate(
 ) -> Evaluation:
     """Score systems against gold and compare the first with each of the others.
 
-    A system that was not reached for some texts (status "error", or no record) is left out: what it would have said is
-    unknown, and silence that is not its own doing must not count as wrong. The first one is always scored.
+    What a system would have said where it was not reached (status "error", or no record) is unknown, and silence that
+    is not its own doing must not count as wrong. Up to `MOST_LEFT_OUT` of the texts are left out for that, for all
+    systems; a system that was not reached for more is left out itself. The first one is always scored.
 
     gold (Sequence[Annotation]): What people said of N texts.
     systems (Sequence[System]): The system under test first.
@@ -145,7 +151,12 @@ def evaluate(
     if not systems or len({system.name for system in systems}) < len(systems):
         raise ConfigError("Expected at least one system, and no two of one name.")
     teacher = next((system.model for system in systems if system.name == "teacher"), None)
-    unreached = {system.name: silent for system in systems[1:] if (silent := _unreached(gold, system.annotations))}
+    silent = {system.name: ids for system in systems[1:] if (ids := _unreached(gold, system.annotations))}
+    most = MOST_LEFT_OUT * len(gold)
+    unreached = {name: len(ids) for name, ids in silent.items() if len(ids) > most}
+    left_out = {name: len(ids) for name, ids in silent.items() if name not in unreached}
+    aside = {id for name in left_out for id in silent[name]}
+    gold = [record for record in gold if record.id not in aside]
     systems = [system for system in systems if system.name not in unreached]
     labels = label_set(gold, *(system.annotations for system in systems))
     tallies = [tally(gold, system.annotations, labels) for system in systems]
@@ -199,9 +210,10 @@ def evaluate(
         main=main,
         results=tuple(results),
         differences=differences,
-        verdict=verdict(main, len(gold), size, results, differences, unreached=unreached, seen=seen),
+        verdict=verdict(main, len(gold), size, results, differences, unreached=unreached, left_out=left_out, seen=seen),
         teacher=teacher,
         unreached=unreached,
+        left_out=left_out,
         seen=dict(seen or {}),
         files=dict(files or {}),
         versions=versions(),
@@ -215,9 +227,10 @@ def _statuses(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> 
     return dict(Counter(known.get(record.id, "missing") for record in gold).most_common())
 
 
-def _unreached(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> int:
-    found = _statuses(gold, annotations)
-    return found.get("error", 0) + found.get("missing", 0)
+def _unreached(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> set[str]:
+    """RETURNS (Set[str]): Ids of gold's texts that a system never replied to."""
+    replied = {record.id for record in annotations if record.status != "error"}
+    return {record.id for record in gold if record.id not in replied}
 
 
 def _confusion(

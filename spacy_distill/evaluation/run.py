@@ -41,8 +41,8 @@ def evaluate_files(
 
     student (Path): A directory that `spacy.load` takes.
     gold_file (Path): See `read_texts`.
-    teacher (Optional[Path]): An annotated DocBin of the gold file's texts. One with texts that the teacher was not
-        reached for gives no figures: see `evaluate`.
+    teacher (Optional[Path]): An annotated DocBin of the gold file's texts. Texts that the teacher was
+        not reached for are left out, or else the teacher is: see `evaluate`.
     corpus (Optional[Path]): The student's corpus directory, for its majority label (not of entities) and to see
         whether gold texts are in it.
     teacher_weights (Optional[Path]): For the teacher's size.

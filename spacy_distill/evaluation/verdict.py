@@ -40,13 +40,14 @@ def verdict(
     differences: Sequence[Difference],
     *,
     unreached: Mapping[str, int] | None = None,
+    left_out: Mapping[str, int] | None = None,
     seen: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
     """Say what was found.
 
     main (str): The metric that decides.
     texts, units (int): How many texts there are, and how many things were resampled.
-    unreached, seen (Optional[Mapping[str, int]]): See `Evaluation`.
+    unreached, left_out, seen (Optional[Mapping[str, int]]): See `Evaluation`.
     RETURNS (Tuple[str, ...]): What makes the figures other than they should be; the comparison with each other system;
         then what a reader must know to judge it.
     """
@@ -62,6 +63,10 @@ def verdict(
         for name, silent in (unreached or {}).items()
     ]
     said += [_compare(main, difference) for difference in differences]
+    said += [
+        f"The {name} was not reached for {silent} of {texts + silent} texts: they are left out, for all."
+        for name, silent in (left_out or {}).items()
+    ]
     for difference in differences:
         macro = difference.metrics["macro_f1"]
         if main != "macro_f1" and macro.high < 0 and difference.metrics[main].high >= 0:

@@ -133,7 +133,7 @@ def unreached(count, status="error"):
 
 
 @pytest.mark.parametrize("status", ["error", "missing"])
-@pytest.mark.parametrize("count", [1, 40, 60])
+@pytest.mark.parametrize("count", [4, 40, 60])
 def test_a_teacher_that_was_not_reached_has_no_figures(status, count):
     systems = [System("student", STUDENT), unreached(count, status), majority_system(GOLD, "good", Path(__file__))]
     found = evaluate(GOLD, systems, resamples=50)
@@ -149,6 +149,23 @@ def test_a_teacher_that_was_not_reached_has_no_figures(status, count):
     assert f"<h1>The teacher was not reached for {count} of 60 texts" in html
     assert ">teacher<" not in html
     Page(html)
+
+
+@pytest.mark.parametrize("status", ["error", "missing"])
+def test_a_few_texts_that_the_teacher_was_not_reached_for_are_left_out_for_all(status):
+    systems = [System("student", STUDENT), unreached(3, status), majority_system(GOLD, "good", Path(__file__))]
+    found = evaluate(GOLD, systems, resamples=50)
+    rest = evaluate(GOLD[:57], [System("student", STUDENT[:57]), System("teacher", TEACHER[:57])], resamples=50)
+    assert (found.texts, found.left_out, found.unreached) == (57, {"teacher": 3}, {})
+    assert [result.name for result in found.results] == ["student", "teacher", "majority"]
+    for one, other in zip(found.results, rest.results, strict=False):
+        assert one.scores == other.scores
+        assert one.statuses == other.statuses
+    assert found.differences[0].metrics == rest.differences[0].metrics
+    assert found.differences[0].fidelity == rest.differences[0].fidelity
+    assert found.verdict[0].startswith("The student is")
+    assert "The teacher was not reached for 3 of 60 texts: they are left out, for all." in found.verdict
+    assert "3 of 60 texts" in render(found)
 
 
 def test_without_a_majority_the_report_says_that_the_teacher_was_not_reached():
