@@ -15,6 +15,7 @@ FIGURES = {
     "share_of_tokenizer_fresh": 3, "train_s": 1, "mb": 2, "rss_mb": 0,
 }  # fmt: skip
 """Each figure of a row, and its decimals."""
+PEER_MEANS = ("accuracy", "raced")
 RACED, RACED_REVIEWED = "raced", "raced_reviewed"
 DATA_NAMES = {
     "emotion": "six emotions",
@@ -74,22 +75,24 @@ def summary(rows: Sequence[dict[str, Any]], peers: Collection[str]) -> dict[str,
     """Compare the raced student with the peers that were measured wherever it was.
 
     RETURNS (Dict[str, Any]): `cells`, each with the best peer and the difference in accuracy, the mean over the seeds
-        that both have and seed by seed; the `worst` difference; `mean_accuracy` of each system that has all cells.
+        that both have and seed by seed; the `worst` difference; `mean_accuracy` of each system that has all cells;
+        `peers`, for each the number of cells that raced has too, and both means over these and the seeds of both.
     """
     by_cell: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in rows:
         by_cell[(row["data"], row["labels"], row["size"])][row["system"]] = row
     cells = []
+    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (data, labels, size), systems in by_cell.items():
         if RACED not in systems:
             continue
-        raced = systems[RACED]
-        there = [systems[name] for name in peers if name in systems]
-        there = [row for row in there if set(row["seeds"]) & set(raced["seeds"])]
+        there = {name: _paired(systems[name], systems[RACED]) for name in peers if name in systems}
+        there = {name: both for name, both in there.items() if both}
+        for name, both in there.items():
+            pairs[name].append((_mean(theirs for theirs, _ in both), _mean(ours for _, ours in both)))
         if there:
-            best = max(there, key=lambda row: row["accuracy"])
-            ours, theirs = (dict(zip(row["seeds"], row["accuracy_by_seed"], strict=True)) for row in (raced, best))
-            differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+            best = max((systems[name] for name in there), key=lambda row: row["accuracy"])
+            differences = [ours - theirs for theirs, ours in there[best["system"]]]
             cells.append(
                 {
                     "data": data,
@@ -107,7 +110,25 @@ def summary(rows: Sequence[dict[str, Any]], peers: Collection[str]) -> dict[str,
         "cells": cells,
         "worst": min((cell["difference"] for cell in cells), default=None),
         "mean_accuracy": dict(sorted(means.items(), key=lambda item: -item[1])),
+        "peers": {
+            name: {
+                "cells": len(found),
+                "accuracy": round(_mean(theirs for theirs, _ in found), 4),
+                "raced": round(_mean(ours for _, ours in found), 4),
+            }
+            for name, found in pairs.items()
+        },
     }
+
+
+def _paired(peer: Mapping[str, Any], raced: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """RETURNS (List[Tuple[float, float]]): Both accuracies, for each seed that both have."""
+    theirs, ours = (dict(zip(row["seeds"], row["accuracy_by_seed"], strict=True)) for row in (peer, raced))
+    return [(theirs[seed], ours[seed]) for seed in ours if seed in theirs]
+
+
+def _mean(values: Iterable[float]) -> float:
+    return statistics.mean(values)
 
 
 def markdown(
@@ -117,8 +138,8 @@ def markdown(
 
     ours (Sequence[str]): The systems that are raced; those that were measured have a column, the smallest first.
     peers (Mapping[str, str]): Their names in the table.
-    RETURNS (str): In Markdown. An asterisk marks means over fewer seeds than others have. Means over the cells: of the
-        best peers, whichever they are, then of the best single one.
+    RETURNS (str): In Markdown. An asterisk marks means over fewer seeds than others have. The last line has means over
+        the cells, the peer's of the best ones, whichever they are; then each peer beside raced where both are.
     """
     kinds = dict.fromkeys(row["labels"] for row in rows)
     tables = [
@@ -155,18 +176,26 @@ def _markdown_table(
             tested = teachers[data].get("test_accuracy")
             lines[-1].insert(1, f"{100 * tested:.1f}" if tested else f"({100 * teachers[data]['pool_accuracy']:.1f})")
     means = found["mean_accuracy"]
-    best = next((name for name in means if name in peers), None)
-    if best and len(found["cells"]) > 1:
+    if len(found["cells"]) > 1:
         highest = [by_place[cell["data"], cell["size"], cell["best_peer"]]["accuracy"] for cell in found["cells"]]
-        last = ["mean", f"{100 * statistics.mean(highest):.1f}; {100 * means[best]:.1f} ({peers[best]})"]
+        last = ["mean", f"{100 * statistics.mean(highest):.1f}"]
         last += [f"{100 * means[name]:.1f}" if name in means else "–" for name in columns]
         lines.append([*last, _signed(statistics.mean(cell["difference"] for cell in found["cells"]))])
         if teachers:
             lines[-1].insert(1, "")
     if teachers:
         lines[0].insert(1, "teacher")
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if len(found["cells"]) < 2:
+        return _table(lines)
+    each = sorted(found["peers"].items(), key=lambda item: item[1]["raced"] - item[1]["accuracy"])
+    beside = [[peers[name], str(one["cells"]), *(f"{100 * one[key]:.1f}" for key in PEER_MEANS)] for name, one in each]
+    return _table(lines) + "\n\n" + _table([["peer", "rows", "mean", "raced there"], *beside])
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    """RETURNS (str): A table in Markdown; its head is the first line."""
+    head, *rest = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, "|---" * len(lines[0]) + "|", *rest])
 
 
 def _percent(row: dict[str, Any] | None, seeds: int) -> str:

@@ -97,8 +97,19 @@ def test_the_markdown_has_a_line_for_each_cell() -> None:
         "| texts, gold labels | best peer | `small` | `large` | raced on dev | raced − peer |",
         "| six emotions: 500 | 67.0 (a peer) | 62.0 | 75.0 | 65.0 (1 small, 1 large) | −2.0 (−6.0 to +2.0) |",
         r"| six emotions: 1,000 | 76.0\* (a peer) | 70.0\* | 90.0\* | 70.0\* (small) | −6.0 |",
-        "| mean | 71.5; 71.5 (a peer) | 66.0 | 82.5 | 67.5 | −4.0 |",
+        "| mean | 71.5 | 66.0 | 82.5 | 67.5 | −4.0 |",
+        "",
+        "| peer | rows | mean | raced there |",
+        "|---|---|---|---|",
+        "| a peer | 2 | 71.5 | 67.5 |",
     ]
+
+
+def test_a_peer_is_compared_on_the_rows_and_seeds_that_it_has() -> None:
+    found = [*FOUND, *({**one, "size": 1000} for one in FOUND if one["system"] != "peer"), _found("rare", 1, 0.5, None)]
+    beside = summary(rows_of(found, ["small", "large"]), ["peer", "rare"])["peers"]
+    assert beside["peer"] == {"cells": 1, "accuracy": pytest.approx(0.67), "raced": pytest.approx(0.65)}
+    assert beside["rare"] == {"cells": 1, "accuracy": 0.5, "raced": 0.7}
 
 
 def test_the_markdown_says_how_good_the_teacher_was() -> None:
