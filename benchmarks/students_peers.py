@@ -31,7 +31,9 @@ class System:
     torch (bool): Whether torch is needed to predict. Where it is not, it is kept out of the process that predicts.
     per_text_s (float): CPU seconds that each text cost to encode, where encodings were taken from the cache.
     apart_s (float): CPU seconds within `fit` that go into comparing with others, and not into the model.
+    before_s (float): CPU seconds of what was made before, kept, and is part of learning all the same.
     gold (Dict[str, str]): What people said of each training text. Nothing is learned from it.
+    unlabelled (Sequence[str]): Texts that are at hand without labels, those of the training among them.
     dev (Optional[float]): Accuracy on the held-out part of the labelled texts, for those that hold out.
     dev_reviewed (Optional[float]): The same, had people reviewed the held-out part.
     """
@@ -43,8 +45,9 @@ class System:
 
     def __init__(self, labels: Sequence[str], seed: int, encoder: Path, cache: Path | None) -> None:
         self.labels, self.seed, self.encoder, self.cache = list(labels), seed, encoder, cache
-        self.per_text_s = self.apart_s = 0.0
+        self.per_text_s = self.apart_s = self.before_s = 0.0
         self.gold: dict[str, str] = {}
+        self.unlabelled: Sequence[str] = ()
         self.dev: float | None = None
         self.dev_reviewed: float | None = None
 

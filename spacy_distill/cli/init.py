@@ -12,7 +12,10 @@ from .import_ import labels_that_occur
 
 TEMPLATE = Path(__file__).parent / "template"
 STUDENTS = {
-    "textcat": ("textcat_tiny", "textcat_accurate", "textcat_fast", "textcat_encoder", "textcat_tuned"),
+    "textcat": (
+        *("textcat_tiny", "textcat_tiny_vectors", "textcat_accurate"),
+        *("textcat_fast", "textcat_encoder", "textcat_tuned"),
+    ),
     "textcat_multilabel": ("textcat_multilabel",),
     "ner": ("ner",),
 }

@@ -21,14 +21,15 @@ def vectors(
     """Give a student what a pretrained encoder knows of each word.
 
     Reads an **encoder** (a sentence transformer, for instance) and **texts**; writes word vectors that `spacy train`
-    takes. They pay most where labels are few and words many: entities above all. The student ships with its table
-    (4 bytes x width x words), and needs the encoder no more. Name files that hold the words the student will meet, the
-    unlabelled ones included; a word that is in none of them has no vector.
+    takes. They pay most where labels are few and words many. The tiny classifier makes them part of its weights; a
+    student of entities ships with its table (4 bytes x width x words). Neither needs the encoder any more. Name files
+    that hold the words the student will meet, the unlabelled ones included; a word that is in none of them has no
+    vector.
 
     Example: `spacy-distill vectors sentence-transformers/all-MiniLM-L6-v2 assets/vectors assets/texts.jsonl`
 
-    Next: `spacy train configs/ner.cfg --paths.vectors assets/vectors
-    --components.ner.model.tok2vec.embed.include_static_vectors true`
+    Next: `spacy train configs/textcat_tiny_vectors.cfg`; entities: `spacy train configs/ner.cfg --paths.vectors
+    assets/vectors --components.ner.model.tok2vec.embed.include_static_vectors true`
     """
     from ..errors import InputError
     from ..students.vectors import count_words, encode_words, load_encoder, reduce, set_vectors

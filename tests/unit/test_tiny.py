@@ -14,13 +14,15 @@ from scipy.sparse import csr_matrix, identity
 from scipy.special import softmax
 from spacy.strings import hash_string
 from spacy.training import Example
+from spacy.vectors import Vectors
 
-from spacy_distill.errors import InputError
+from spacy_distill.errors import ConfigError, InputError
 from spacy_distill.evaluation.pipelines import find_component
 from spacy_distill.release.freeze import freeze
 from spacy_distill.release.verify import verify
-from spacy_distill.students import tiny, tiny_fit
+from spacy_distill.students import tiny, tiny_features, tiny_fit
 from spacy_distill.students.runtime import collapsed_textcat as runtime
+from spacy_distill.students.vectors import set_vectors
 
 ITEMS = ("strap", "screen", "battery", "hinge", "lid", "case", "cable", "lens", "dial", "knob")
 FRAMES = {"praise": ("I love the {}.", "The {} is great!"), "complaint": ("The {} broke.", "Awful {}, never again.")}
@@ -38,11 +40,23 @@ def examples(nlp, sure=0.9, texts=TEXTS):
     ]
 
 
-def student(texts=TEXTS, sure=0.9, **config):
+def student(texts=TEXTS, sure=0.9, vectors=None, **config):
     nlp = spacy.blank("en")
+    if vectors is not None:
+        set_vectors(nlp, list(vectors), np.array(list(vectors.values()), np.float32), "words")
     nlp.add_pipe("tiny_textcat", config=config)
     nlp.initialize(lambda: examples(nlp, sure, texts))
     return nlp
+
+
+def word_vectors(seed=0):
+    """RETURNS (Dict[str, List[float]]): Of the texts' words, and of words that no text has: "qqq" means what "love" and
+    "great" do, "zzz" what "broke" and "awful" do."""
+    drawn = np.random.default_rng(seed)
+    found = {word: drawn.normal(size=6) / 3 for word in ("the", "i", "is", ".", *ITEMS, "uuu")}
+    good, bad = np.eye(6)[0] * 2, np.eye(6)[1] * 2
+    found |= dict.fromkeys(("love", "great", "qqq"), good) | dict.fromkeys(("broke", "awful", "zzz"), bad)
+    return {word: vector.tolist() for word, vector in {**found, "never": np.zeros(6)}.items()}
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +106,84 @@ def test_cached_rows_add_up_to_the_model(trained, size):
         assert doc.cats == pytest.approx(by_hand(trained, text), abs=1e-5), text
 
 
+def test_word_vectors_become_part_of_what_each_word_adds():
+    plain, nlp = student(), student(vectors=word_vectors())
+    unseen = {word: nlp(word).cats["praise"] for word in ("qqq", "zzz", "Qqq", "ZZZ")}
+    neutral = nlp("vvv").cats["praise"]
+    assert plain("qqq").cats == plain("zzz").cats == pytest.approx(plain("vvv").cats)
+    assert min(unseen["qqq"], unseen["Qqq"]) > neutral + 0.1
+    assert max(unseen["zzz"], unseen["ZZZ"]) < neutral - 0.1
+    for text in (*NEW, "qqq lid, ZZZ", "uuu", *(text for text, _ in TEXTS[:5])):
+        assert nlp(text).cats == pytest.approx(by_hand(nlp, text), abs=1e-5), text
+
+
+def test_how_long_word_vectors_are_is_chosen_on_held_out_texts(monkeypatch):
+    losses = {}
+
+    def spy(*args, **kwargs):
+        found = fitted(*args, **kwargs)
+        losses[len(losses)] = found.loss
+        return found
+
+    fitted = tiny_fit.fit
+    alone = []
+    for scale in tiny.SCALES:
+        with monkeypatch.context() as patch:
+            patch.setattr(tiny, "SCALES", (scale,))
+            alone.append(small.cats(student(vectors=word_vectors())))
+    monkeypatch.setattr(tiny_fit, "fit", spy)
+    assert small.cats(student(vectors=word_vectors())) == alone[min(losses, key=losses.__getitem__)]
+    assert alone[0] != alone[1]
+    losses.clear()
+    student()
+    assert len(losses) == 1
+
+
+def test_a_pipeline_with_word_vectors_is_released_without_them(tmp_path):
+    nlp = student(vectors=word_vectors())
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(tmp_path / "model")
+    frozen = freeze(tmp_path / "model", tmp_path / "frozen")
+    assert frozen.vocab.vectors.shape[0] == 0
+    assert frozen.meta["vectors"]["vectors"] == 0
+    assert small.cats(frozen, [*NEW, "qqq ZZZ"]) == small.cats(nlp, [*NEW, "qqq ZZZ"])
+    for file in (tmp_path / "frozen").rglob("*"):
+        assert not file.is_file() or b"qqq" not in file.read_bytes(), file
+
+
+def test_word_vectors_that_another_component_reads_go_along(tmp_path):
+    nlp = student(vectors=word_vectors())
+    nlp.add_pipe("soft_textcat", config={"model": small.attention(vectors=True)})
+    nlp.get_pipe("soft_textcat").initialize(lambda: examples(nlp), nlp=nlp)
+    nlp.to_disk(tmp_path / "model")
+    assert freeze(tmp_path / "model", tmp_path / "frozen").vocab.vectors.shape == nlp.vocab.vectors.shape
+
+
+def test_of_word_vectors_those_in_lower_case_count():
+    nlp = spacy.blank("en")
+    rows = np.eye(3, dtype=np.float32)
+    for word in ("Apple", "pear", "plum", "a"):
+        nlp.vocab.strings.add(word)
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=rows, keys=["Apple", "pear", "plum"])
+    found = tiny_features.word_vectors(nlp.vocab)
+    assert sorted(found.keys.tolist()) == sorted([hash_string("pear"), hash_string("plum")])
+    assert (found.vectors**2).sum(axis=1).mean() == pytest.approx(1.0)
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=rows[:1], keys=["Apple"])
+    assert tiny_features.word_vectors(nlp.vocab) is None
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=0 * rows, keys=["a", "pear", "plum"])
+    assert tiny_features.word_vectors(nlp.vocab) is None
+
+
+def test_floret_vectors_are_refused():
+    nlp = spacy.blank("en")
+    nlp.vocab.vectors = Vectors(
+        strings=nlp.vocab.strings, data=np.ones((20, 3), np.float32), mode="floret", hash_count=2, minn=2, maxn=3
+    )
+    nlp.add_pipe("tiny_textcat")
+    with pytest.raises(ConfigError, match="floret vectors, which have no list of words"):
+        nlp.initialize(lambda: examples(nlp))
+
+
 def test_many_classes_add_up_too():
     texts = [(f"{item} {frame} {i % 3}", item) for item in (*ITEMS, *map(str, range(20, 40))) for i, frame in
              enumerate(("is here", "was it", "and no other", "again"))]  # fmt: skip
@@ -101,17 +193,19 @@ def test_many_classes_add_up_too():
         assert doc.cats == pytest.approx(by_hand(nlp, doc.text), abs=1e-5)
 
 
-def test_the_runtime_sees_the_vectors_that_were_trained_on(trained, monkeypatch):
+@pytest.mark.parametrize("vectors", [None, word_vectors()])
+def test_the_runtime_sees_the_vectors_that_were_trained_on(vectors, monkeypatch):
     seen = {}
 
     def spy(texts, features, *args, **kwargs):
-        seen["fit"] = fitted(texts, features, *args, **kwargs)
-        seen["logits"] = texts @ features @ seen["fit"].weights + seen["fit"].bias
-        return seen["fit"]
+        found = fitted(texts, features, *args, **kwargs)
+        if "fit" not in seen or found.loss < seen["fit"].loss:
+            seen.update(fit=found, logits=texts @ features @ found.weights + found.bias)
+        return found
 
     fitted = tiny_fit.fit
     monkeypatch.setattr(tiny_fit, "fit", spy)
-    nlp = student()
+    nlp = student(vectors=vectors)
     for logits, (text, _) in zip(seen["logits"], TEXTS, strict=True):
         expected = np.exp(logits) / np.exp(logits).sum()
         assert list(nlp(text).cats.values()) == pytest.approx(expected, abs=0.01), "rounded weights"
@@ -300,3 +394,5 @@ def test_only_so_many_features_are_kept(monkeypatch):
     nlp = student()
     assert len(nlp.get_pipe("tiny_textcat")._arrays["keys"]) == 50
     assert nlp("great").cats["praise"] > 0.5
+    words = len(student(vectors=word_vectors()).get_pipe("tiny_textcat")._arrays["keys"])
+    assert words == 50
