@@ -241,11 +241,19 @@ def check_gold_names(texts: Iterable[Text], labels: Sequence[str]) -> Counter[st
     return unheard
 
 
+def from_cell(value: Any) -> Any:
+    """RETURNS (Any): The list that a table's cell holds as JSON, of labels or spans; any other value as it is."""
+    if isinstance(value, str) and value.startswith("["):
+        with contextlib.suppress(json.JSONDecodeError):
+            found = json.loads(value)
+            if isinstance(found, list) and all(isinstance(item, (str, list, dict)) for item in found):
+                return found
+    return value
+
+
 def _gold_names(gold: Any) -> Iterator[str]:
     """YIELDS (str): The labels in gold of any form."""
-    if isinstance(gold, str) and gold.startswith("["):  # a table's cell
-        with contextlib.suppress(json.JSONDecodeError):
-            gold = json.loads(gold)
+    gold = from_cell(gold)
     for item in gold if isinstance(gold, (list, tuple)) else [gold]:
         if isinstance(item, Mapping):
             item = item.get("label")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..formats.types import Imported
 
 SHOWN_MISFITS = 3
+MOST_OF_OTHER_FORM = 0.1
+"""A few answers of another form are a language model's mistakes; more are another task."""
 
 
 def import_(
@@ -96,8 +98,9 @@ def import_(
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
-    if task == "textcat" and reply_field is None:
-        _check_no_spans(labels_file, label_field)
+    if reply_field is None:
+        kind = "textcat_multilabel" if multi_label and task == "textcat" else task
+        check_form(labels_file, label_field, kind, "Import them with --task")
     if not label:
         remedy = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
         label = labels_that_occur(labels_file, label_field, remedy)
@@ -177,26 +180,57 @@ def labels_that_occur(labels_file: Path, field: str, remedy: str) -> list[str]:
 
     labels = sorted({name for _, record in read_records(labels_file) for name in _labels(record, field)})
     if not labels:
+        for where, record in read_records(labels_file):
+            if record.get(field):
+                raise InputError(
+                    f"{where}: expected a label, a list of labels or spans in {field!r}, found {record[field]!r}."
+                )
         names = names_in(dict.fromkeys(name for _, record in read_records(labels_file) for name in record))
         raise InputError(f"{labels_file}: no record has a label in {field!r} (they have: {names}). {remedy}")
     return labels
 
 
-def _check_no_spans(labels_file: Path, field: str) -> None:
-    """RAISES (InputError): A record has entity spans, where classes are expected."""
+def check_form(labels_file: Path, field: str, task: str, remedy: str) -> None:
+    """Make sure that labels have the form of a task, before it is found out one by one.
+
+    task (str): "textcat", "textcat_multilabel" or "ner".
+    remedy (str): How to name another task, as far as its name.
+    RAISES (InputError): Spans where classes are expected, or the other way round; or several labels a text, or none, in
+        more than `MOST_OF_OTHER_FORM` of the records, where a text has exactly one.
+    """
     from ..errors import InputError
     from ..records import read_records
+    from ..texts import from_cell
 
+    labelled = others = 0
+    example = ""
     for where, record in read_records(labels_file):
-        value = record.get(field)
-        for item in value if isinstance(value, (list, tuple)) else ():
-            if isinstance(item, (list, tuple, Mapping)):
-                raise InputError(f"{where}: {field!r} has entity spans, such as {item!r}. Import them with --task ner.")
+        value = from_cell(record.get(field))
+        if value is None:
+            continue
+        labelled += 1
+        items = value if isinstance(value, (list, tuple)) else [value]
+        spans = [item for item in items if not isinstance(item, str)]
+        if task != "ner" and spans and isinstance(spans[0], (list, tuple, Mapping)):
+            raise InputError(f"{where}: {field!r} has entity spans, such as {spans[0]!r}. {remedy} ner.")
+        if task == "ner" and len(spans) < len(items):
+            raise InputError(f"{where}: {field!r} has a class, {items[0]!r}, and no spans. {remedy} textcat.")
+        if task == "textcat" and len(items) != 1:
+            others += 1
+            example = example or f"{where}: {value!r}"
+    if others > MOST_OF_OTHER_FORM * labelled:
+        many = "textcat_multilabel" if "Choose" in remedy else "textcat --multi-label"
+        raise InputError(
+            f"{labels_file}: {others} of {labelled} records have several labels in {field!r}, or none ({example})."
+            f" {remedy} {many}."
+        )
 
 
 def _labels(record: dict[str, Any], field: str) -> Iterator[str]:
     """YIELDS (str): The labels that a record names. One of another form is reported where it is read."""
-    value = record.get(field)
+    from ..texts import from_cell
+
+    value = from_cell(record.get(field))
     for item in value if isinstance(value, (list, tuple)) else [value]:
         if isinstance(item, Mapping):
             item = item.get("label")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from .common import blank, console
-from .import_ import labels_that_occur
+from .import_ import check_form, labels_that_occur
 
 TEMPLATE = Path(__file__).parent / "template"
 STUDENTS = {
@@ -69,6 +69,7 @@ def init(
     if label_field is not None:
         if model:
             raise ConfigError("With --label-field the texts are labelled already: leave --model out.")
+        check_form(texts, label_field, task, "Choose --task")
         label = label or labels_that_occur(texts, label_field, "Name the field with --label-field.")
     elif not model:
         raise ConfigError(
@@ -103,7 +104,8 @@ def init(
     except InputError as error:
         if "Name the field" not in str(error):
             raise
-        raise InputError(f"{error} A project's files have the fields `text` and `gold`: rename other ones.") from error
+        what = str(error).partition(" Name the field")[0]
+        raise InputError(f"{what} A project's files have the fields `text` and `gold`: rename other ones.") from error
     options = ["--label-field", label_field or "", *(part for name in labels for part in ("--label", name))]
     options += [] if lang == "en" else ["--lang", lang]
     options += {"textcat": [], "textcat_multilabel": ["--multi-label"], "ner": ["--task", "ner"]}[task]
@@ -121,7 +123,7 @@ def init(
         "texts": f"assets/texts{texts.suffix}",
         "gold": f"assets/gold{gold.suffix if gold else '.jsonl'}",
         "has_gold": gold is not None,
-        "teacher_on_gold": gold is not None and (label_field is None or _has_field(gold, label_field)),
+        "teacher_on_gold": gold is not None and (label_field is None or _has_answers(gold, label_field)),
         "label_field": label_field,
         "first": "annotate" if label_field is None else "import",
         "import_options": shlex.join(options),
@@ -171,11 +173,11 @@ def init(
         )
 
 
-def _has_field(path: Path, field: str) -> bool:
-    """RETURNS (bool): Some record of the file has a value there."""
+def _has_answers(path: Path, field: str) -> bool:
+    """RETURNS (bool): Some record of the gold file has a value there too, other than the gold itself."""
     from ..records import read_records
 
-    return any(record.get(field) is not None for _, record in read_records(path))
+    return field != "gold" and any(record.get(field) is not None for _, record in read_records(path))
 
 
 def _package_name(folder: str) -> str:

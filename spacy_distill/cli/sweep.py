@@ -117,8 +117,8 @@ def _tiers(configs: Path, task: TaskName, exclusive: bool, wanted: list[str] | N
         if one.missing:
             console.print(
                 f"{one.name} is left out: {', '.join(one.missing)} is not there. Install it (`spacy-distill vectors`"
-                f" makes word vectors), or name another one in {one.config} (an encoder may be a folder or, with the extra"
-                " `local`, a name on the hub).",
+                f" makes word vectors), or name another one in {one.config} (an encoder may be a folder or, with the"
+                " extra `local`, a name on the hub).",
                 style="yellow",
             )
     if not any(not one.missing for one in tiers):

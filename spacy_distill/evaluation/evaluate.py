@@ -151,12 +151,10 @@ def evaluate(
     if not systems or len({system.name for system in systems}) < len(systems):
         raise ConfigError("Expected at least one system, and no two of one name.")
     teacher = next((system.model for system in systems if system.name == "teacher"), None)
-    silent = {system.name: ids for system in systems[1:] if (ids := _unreached(gold, system.annotations))}
-    most = MOST_LEFT_OUT * len(gold)
-    unreached = {name: len(ids) for name, ids in silent.items() if len(ids) > most}
-    left_out = {name: len(ids) for name, ids in silent.items() if name not in unreached}
-    aside = {id for name in left_out for id in silent[name]}
-    gold = [record for record in gold if record.id not in aside]
+    silent = {system.name: len(ids) for system in systems[1:] if (ids := _unreached(gold, system.annotations))}
+    unreached = {name: count for name, count in silent.items() if count > MOST_LEFT_OUT * len(gold)}
+    left_out = {name: count for name, count in silent.items() if name not in unreached}
+    gold = scored_texts(gold, systems)
     systems = [system for system in systems if system.name not in unreached]
     labels = label_set(gold, *(system.annotations for system in systems))
     tallies = [tally(gold, system.annotations, labels) for system in systems]
@@ -220,6 +218,13 @@ def evaluate(
         resamples=resamples,
         seed=seed,
     )
+
+
+def scored_texts(gold: Sequence[Annotation], systems: Sequence[System]) -> list[Annotation]:
+    """RETURNS (List[Annotation]): What of gold is scored: see `evaluate`."""
+    silent = [_unreached(gold, system.annotations) for system in systems[1:]]
+    aside = {id for ids in silent if len(ids) <= MOST_LEFT_OUT * len(gold) for id in ids}
+    return [record for record in gold if record.id not in aside]
 
 
 def _statuses(gold: Sequence[Annotation], annotations: Sequence[Annotation]) -> dict[str, int]:

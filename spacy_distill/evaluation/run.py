@@ -16,7 +16,7 @@ from ..errors import ConfigError, StageError
 from ..files import shown_path
 from ..texts import gold_annotations, normal_form, read_texts
 from ..types import Annotation, TaskName
-from .evaluate import Evaluation, evaluate
+from .evaluate import Evaluation, evaluate, scored_texts
 from .examples import disagreements
 from .pipelines import find_component, sha256_of
 from .report import write_report
@@ -64,18 +64,19 @@ def evaluate_files(
     if corpus is not None and component.task == "textcat":
         manifest = corpus / MANIFEST
         systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
+    scored = scored_texts(gold, systems)
     evaluation = evaluate(
         gold,
         systems,
         seed=seed,
         files={shown_path(gold_file): sha256_of(gold_file)},
-        seen=seen_in(corpus, gold) if corpus is not None else {},
+        seen=seen_in(corpus, scored) if corpus is not None else {},
     )
     shown = {result.name for result in evaluation.results} - {"majority"}
     compared = [(system.name, system.annotations) for system in systems if system.name in shown]
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evaluation.json").write_text(evaluation.to_json(), encoding="utf8")
-    write_report(output_dir / "report.html", evaluation, disagreements(gold, compared) if examples else ())
+    write_report(output_dir / "report.html", evaluation, disagreements(scored, compared) if examples else ())
     return evaluation
 
 

@@ -25,7 +25,11 @@ NOT_REQUIRED = ("spacy-distill", "spacy_distill")
 
 SILVER_NOTE = (
     "Its training labels were made by a language model (silver), not by people. Before you pass the pipeline on, make"
-    " sure that the terms of that model and the rights in the texts allow it."
+    " sure that the terms of that model and the rights in the texts allow it. Its errors resemble that model's."
+)
+UNKNOWN_NOTE = (
+    "Whether people or a language model made its training labels is not recorded. Before you pass the pipeline on, make"
+    " sure that the terms of such a model and the rights in the texts allow it."
 )
 
 
@@ -61,7 +65,7 @@ def package(
         version=version,
         description=description or describe(meta, evaluation),
         license=license,
-        notes=SILVER_NOTE,
+        notes=note(evaluation),
         performance=performance(evaluation) if evaluation else {},
         distillation={"teacher": teacher_of(evaluation), "corpus": dict(corpus or {})},
     )
@@ -153,13 +157,18 @@ def teacher_of(evaluation: Mapping[str, Any] | None) -> str | None:
     return (evaluation or {}).get("teacher")
 
 
+def note(evaluation: Mapping[str, Any] | None) -> str:
+    """RETURNS (str): Who made the training labels, as far as it is known, and what follows from it."""
+    return SILVER_NOTE if teacher_of(evaluation) else UNKNOWN_NOTE
+
+
 def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
     """RETURNS (str): One sentence on what the pipeline does."""
     labels = [label for found in meta["labels"].values() for label in found]
     shown = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
     what = "Finds" if any(name.endswith("ner") for name in meta["labels"]) else "Sorts texts into"
     teacher = teacher_of(evaluation)
-    return f"{what} {shown}. Distilled from {teacher or 'a language model'}."
+    return f"{what} {shown}." + (f" Distilled from {teacher}." if teacher else "")
 
 
 def card(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import InputError
 from ..records import read_records
-from ..texts import names_in, text_of
+from ..texts import from_cell, names_in, text_of
 from ..types import ConfidenceKind
 from .base import Request, TeacherModel
 from .types import Reply, ReplyMeta
@@ -111,6 +111,8 @@ class Recorded(TeacherModel):
 
     def _reply(self, where: str, record: Mapping[str, Any]) -> Reply:
         answer = record.get(self._answer_field)
+        if not self._reads_replies:
+            answer = from_cell(answer)
         if answer is None:
             return Reply("", ReplyMeta(model=self.name))
         text, spans = "", None

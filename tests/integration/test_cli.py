@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 import logging
@@ -259,6 +260,71 @@ def test_init_makes_a_project_of_labels_that_exist(
             assert [span.label for span in annotation.ents or ()] == [label]
         else:
             assert max(annotation.cats or {}, key=(annotation.cats or {}).__getitem__) == label
+
+
+def test_labels_that_are_the_gold_are_no_teachers(run: Run) -> None:
+    write("mine.jsonl", {"text": "It broke.", "gold": "bug"}, {"text": "How?", "gold": "question"})
+    write("gold.jsonl", {"text": "Why?", "gold": "question"})
+    code, _, err = run("init", "desk", "--texts", "mine.jsonl", "--label-field", "gold", "--gold", "gold.jsonl")
+    assert (code, err) == (0, "")
+    project = srsly.read_yaml("desk/project.yml")
+    assert project["workflows"]["all"] == ["import", "curate", "corpus", "train", "evaluate", "release"]
+    assert not any("--teacher" in args for args in distill_commands(project))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("task", ["textcat_multilabel", "ner"])
+def test_a_tables_cells_hold_lists_as_json(run: Run, task: str, suffix: str) -> None:
+    found = ["bug", "question"] if task == "textcat_multilabel" else [[0, 2, "bug"], [3, 8, "question"]]
+    mark = {"csv": ",", "tsv": "\t"}[suffix]
+    with Path(f"mine.{suffix}").open("w", encoding="utf8", newline="") as file:
+        rows = csv.writer(file, delimiter=mark)
+        rows.writerows([["text", "said"], ["It broke.", json.dumps(found)], ["Oh well.", "[]"], ["Why?", ""]])
+    code, out, err = run("init", "desk", "--texts", f"mine.{suffix}", "--label-field", "said", "--task", task)
+    assert (code, err) == (0, "")
+    assert "3 texts, 2 labels" in out
+    kind = ("--task", "ner") if task == "ner" else ("--multi-label",)
+    code, _, err = run("import", f"mine.{suffix}", "pool.spacy", "--label-field", "said", *kind)
+    assert (code, err) == (0, "")
+    pool = read_annotations(Path("pool.spacy"), spacy.blank("en").vocab)
+    assert [one.status for one in pool] == ["ok", "ok", "unparsed"]
+    if task == "ner":
+        assert [[(span.start, span.end, span.label) for span in one.ents or ()] for one in pool[:2]] == [
+            [tuple(span) for span in found],
+            [],
+        ]
+    else:
+        assert [one.cats for one in pool[:2]] == [{"bug": 1.0, "question": 1.0}, {"bug": 0.0, "question": 0.0}]
+
+
+@pytest.mark.parametrize("command", ["init", "import"])
+@pytest.mark.parametrize(
+    ("value", "task", "message"),
+    [
+        (["a", "b"], "textcat", "2 of 2 records have several labels in 'said', or none (mine.jsonl:1: ['a', 'b'])"),
+        ([[0, 2, "a"]], "textcat", "mine.jsonl:1: 'said' has entity spans, such as [0, 2, 'a']"),
+        ([{"start": 0, "end": 2, "label": "a"}], "textcat_multilabel", "mine.jsonl:1: 'said' has entity spans"),
+        ("a", "ner", "mine.jsonl:1: 'said' has a class, 'a', and no spans"),
+        (3, "textcat", "mine.jsonl:1: expected a label, a list of labels or spans in 'said', found 3"),
+    ],
+)
+def test_labels_of_another_form_are_found_at_once(run: Run, command: str, value: Any, task: str, message: str) -> None:
+    write("mine.jsonl", {"text": "It broke.", "said": value}, {"text": "How?", "said": value})
+    if command == "init":
+        code, _, err = run("init", "desk", "--texts", "mine.jsonl", "--label-field", "said", "--task", task)
+    else:
+        kind = {"textcat": (), "textcat_multilabel": ("--multi-label",), "ner": ("--task", "ner")}[task]
+        code, _, err = run("import", "mine.jsonl", "pool.spacy", "--label-field", "said", *kind)
+    assert (code, message in err) == (1, True), err
+    assert ("--task" in err) == (value != 3)
+    assert not Path("desk").exists()
+
+
+def test_some_answers_of_several_labels_are_the_models_mistakes(run: Run) -> None:
+    write("mine.jsonl", *({"text": f"It {i}.", "said": ["a", "b"] if i == 7 else "ab"[i % 2]} for i in range(20)))
+    assert run("import", "mine.jsonl", "pool.spacy", "--label-field", "said")[0] == 0
+    statuses = [one.status for one in read_annotations(Path("pool.spacy"), spacy.blank("en").vocab)]
+    assert (statuses.count("ok"), statuses[7]) == (19, "unparsed")
 
 
 @pytest.mark.parametrize("task", ["textcat", "ner"])

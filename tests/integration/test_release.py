@@ -104,20 +104,25 @@ def test_evaluate_writes_report_and_figures(project, evaluation):
     assert re.search("[0-9a-f]{64}", html)
 
 
-def test_texts_that_the_teacher_was_not_reached_for_are_no_answers_of_its(project, tmp_path):
+@pytest.mark.parametrize("silent", [10, 2])
+def test_texts_that_the_teacher_was_not_reached_for_are_no_answers_of_its(project, tmp_path, silent):
     nlp = spacy.blank("en")
     docs = []
     for i, (text, label) in enumerate(TEXTS):
-        cats = {name: float(name == label) for name in LABELS} if i < 30 else None
+        cats = {name: float(name == label) for name in LABELS} if i < 40 - silent else None
         record = Annotation(f"t{i}", text, "textcat", LABELS, "ok" if cats else "error", cats=cats)
         docs.append(annotate_doc(nlp.make_doc(text), record))
     write_docs(tmp_path / "gold.spacy", docs)
     model, gold = project / "training" / "tiny" / "model-best", project / "gold.jsonl"
-    found = evaluate_files(model, gold, tmp_path / "evaluation", teacher=tmp_path / "gold.spacy")
-    assert [result.name for result in found.results] == ["student"]
+    found = evaluate_files(
+        model, gold, tmp_path / "evaluation", teacher=tmp_path / "gold.spacy", corpus=project / "corpus"
+    )
     html = (tmp_path / "evaluation" / "report.html").read_text()
-    assert "The teacher was not reached for 10 of 40 texts" in html
+    assert f"The teacher was not reached for {silent} of 40 texts" in html
     assert "teacher wrong" not in html
+    assert sum(found.seen.values()) == found.texts == (40 if silent == 10 else 38)
+    names = [result.name for result in found.results]
+    assert names == (["student", "majority"] if silent == 10 else ["student", "teacher", "majority"])
 
 
 def test_gold_that_the_student_was_trained_on_is_told(project, evaluation):

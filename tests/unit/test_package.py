@@ -7,7 +7,17 @@ import pytest
 from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.evaluation.evaluate import evaluate
 from spacy_distill.evaluation.systems import System
-from spacy_distill.release.package import SILVER_NOTE, card, check_name, describe, package, performance, read_evaluation
+from spacy_distill.release.package import (
+    SILVER_NOTE,
+    UNKNOWN_NOTE,
+    card,
+    check_name,
+    describe,
+    note,
+    package,
+    performance,
+    read_evaluation,
+)
 from spacy_distill.types import Annotation
 
 LABELS = ("a|b", "c")
@@ -94,9 +104,21 @@ def test_the_card_of_an_unevaluated_pipeline_says_so():
     assert "was not evaluated" in card(META, None)
 
 
+def test_what_is_not_recorded_is_not_claimed(evaluation):
+    assert note(evaluation) == SILVER_NOTE
+    for given in ({**evaluation, "teacher": None}, None):
+        assert note(given) == UNKNOWN_NOTE
+        assert "Distilled" not in describe(META, given)
+
+
+def test_the_card_of_entities_leaves_accuracy_out(evaluation):
+    assert "| | accuracy | macro-F1 | micro-F1 |" in card(META, evaluation)
+    assert "| | micro-F1 | macro-F1 | precision | recall |" in card(META, {**evaluation, "task": "ner"})
+
+
 def test_the_description_names_labels_and_teacher(evaluation):
     assert describe(META, evaluation) == "Sorts texts into a|b, c. Distilled from big-model."
-    assert describe(META, None).endswith("Distilled from a language model.")
+    assert describe(META, None) == "Sorts texts into a|b, c."
 
 
 def test_an_evaluation_of_another_model_is_refused(evaluation, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from spacy_distill.errors import ConfigError
-from spacy_distill.evaluation.evaluate import evaluate
+from spacy_distill.evaluation.evaluate import evaluate, scored_texts
 from spacy_distill.evaluation.examples import disagreements
 from spacy_distill.evaluation.report import print_table, render, speed
 from spacy_distill.evaluation.systems import System, majority_system
@@ -166,6 +166,8 @@ def test_a_few_texts_that_the_teacher_was_not_reached_for_are_left_out_for_all(s
     assert found.verdict[0].startswith("The student is")
     assert "The teacher was not reached for 3 of 60 texts: they are left out, for all." in found.verdict
     assert "3 of 60 texts" in render(found)
+    assert [record.id for record in scored_texts(GOLD, systems)] == [record.id for record in GOLD[:57]]
+    assert scored_texts(GOLD, [systems[0], unreached(4, status)]) == GOLD
 
 
 def test_without_a_majority_the_report_says_that_the_teacher_was_not_reached():
