@@ -19,7 +19,6 @@ from typing import Any
 import spacy
 from spacy import util
 from spacy.language import Language
-from spacy.vectors import Vectors
 from thinc.api import Config
 
 from ..errors import ConfigError
@@ -61,8 +60,6 @@ def freeze(source: Path, target: Path) -> Language:
     for name, pipe in frozen.components:  # a function component's factory is spaCy's own, whoever wrote the function
         carried |= _check_module(f"[components.{name}]", getattr(pipe, "__module__", type(pipe).__module__))
     wordless = not needing_words(config)
-    if not _needs_vectors(trained):
-        trained.vocab.vectors = Vectors(strings=trained.vocab.strings)
     with tempfile.TemporaryDirectory() as directory:
         trained.to_disk(directory)
         frozen.from_disk(directory, exclude=["config", "meta", *(["vocab"] if wordless else [])])
@@ -140,13 +137,6 @@ def needing_words(config: Mapping[str, Any]) -> list[str]:
         for name, pipe in config["components"].items()
         if pipe["factory"] not in _WORDLESS and not _module(lang, "factories", pipe["factory"]).startswith(CARRIED)
     ]
-
-
-def _needs_vectors(nlp: Language) -> bool:
-    """RETURNS (bool): False where word vectors were read in training alone, and have become part of the weights: the
-    tiny student is there, and nothing that could read them."""
-    tiny = any(nlp.get_pipe_meta(name).factory in RUNTIME_FACTORY for name in nlp.pipe_names)
-    return not tiny or any(getattr(pipe, "model", None) is not None for _, pipe in nlp.components)
 
 
 def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:

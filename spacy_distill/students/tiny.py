@@ -10,6 +10,8 @@ from typing import Callable, Iterable, Literal, Optional
 
 from spacy.language import Language
 from spacy.training import Example
+from spacy.util import registry
+from spacy.vectors import Vectors
 
 from .runtime.collapsed_textcat import CollapsedTextCat, enlarge_tokenizer_cache
 from .soft_textcat import SCORES_TEXTCAT
@@ -76,6 +78,17 @@ class TinyTextCat(CollapsedTextCat):
         keys, words, weights, squares = vectors.collapse(found.weights, most=most)
         self.set_weights(given.labels, keys, words, weights, squares, found.bias)
         logger.info("%s: %d features, penalty %g, held-out loss %.3f", self.name, len(keys), found.penalty, found.loss)
+
+
+@registry.callbacks("spacy_distill.DropVectors.v1")  # type: ignore[untyped-decorator]
+def make_drop_vectors() -> Callable[[Language], Language]:
+    """Make a callback for `[training.before_to_disk]`, where no component needs the pipeline's word vectors any more."""
+
+    def drop_vectors(nlp: Language) -> Language:
+        nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings)
+        return nlp
+
+    return drop_vectors
 
 
 @Language.factory(

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 from typer.testing import CliRunner
 
 from spacy_distill.cli import app
 from spacy_distill.docs import annotate_doc, make_doc, write_docs
+from spacy_distill.students.vectors import set_vectors
 from spacy_distill.types import Annotation, Span, TaskName, Text
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -62,6 +64,7 @@ def run(*args: str | Path) -> str:
     ("config", "task", "exclusive"),
     [
         ("textcat_tiny", "textcat", True),
+        ("textcat_tiny_vectors", "textcat", True),
         ("textcat_fast", "textcat", True),
         ("textcat_accurate", "textcat", True),
         ("textcat_multilabel", "textcat", False),
@@ -86,6 +89,12 @@ def test_curate_corpus_train_predict(
     assert "the text is in the gold" in said
     assert "status unparsed" in said
     run("corpus", "curated", "corpus")
+    if config == "textcat_tiny_vectors":
+        words = sorted({token.lower_ for item in records for token in nlp.make_doc(item.text)})
+        table = spacy.blank("en")
+        set_vectors(table, words, np.random.default_rng(0).normal(size=(len(words), 8)).astype(np.float32), "words")
+        Path("assets").mkdir()
+        table.to_disk("assets/vectors")
     # The config as it is: its paths are those that `corpus` writes.
     data = spacy_command("debug", "data", CONFIGS / f"{config}.cfg")
     assert data.returncode == 0, data.stdout + data.stderr
@@ -95,6 +104,7 @@ def test_curate_corpus_train_predict(
     )  # fmt: skip
     assert trained.returncode == 0, trained.stdout + trained.stderr
     model = spacy.load("training/model-best")
+    assert model.vocab.vectors.shape[0] == 0
     doc = model("where is the chisel, the pear is mine")
     if task == "ner":
         assert set(model.get_pipe("ner").labels) == set(LABELS)
