@@ -82,7 +82,7 @@ class TinyTextCat(CollapsedTextCat):
 
 @registry.callbacks("spacy_distill.DropVectors.v1")  # type: ignore[untyped-decorator]
 def make_drop_vectors() -> Callable[[Language], Language]:
-    """Make a callback for `[training.before_to_disk]`, where no component needs the pipeline's word vectors any more."""
+    """Make a callback for `[training.before_to_disk]`, where no component needs word vectors any more."""
 
     def drop_vectors(nlp: Language) -> Language:
         nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings)
