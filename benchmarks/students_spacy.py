@@ -171,15 +171,14 @@ def _make_vectors(folder: Path, texts: Sequence[str], encoder: Path) -> float:
 
     RETURNS (float): The CPU seconds that they took.
     """
-    from spacy_distill.students.vectors import count_words, encode_words, load_encoder, reduce, set_vectors
+    from spacy_distill.students.vectors import count_words, make_vectors
 
     seconds = folder / "seconds.txt"
     if not seconds.exists():
         start = time.process_time()
         nlp = spacy.blank("en")
         words = [word for word, _ in count_words(nlp, texts).most_common()]
-        vectors = reduce(encode_words(words, *load_encoder(str(encoder), 1)), VECTORS_WIDTH)
-        set_vectors(nlp, words, vectors, "words")
+        make_vectors(nlp, words, str(encoder), width=VECTORS_WIDTH, threads=1)
         folder.parent.mkdir(parents=True, exist_ok=True)
         nlp.to_disk(folder)
         seconds.write_text(str(time.process_time() - start), encoding="utf8")

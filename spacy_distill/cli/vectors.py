@@ -32,7 +32,7 @@ def vectors(
     assets/vectors --components.ner.model.tok2vec.embed.include_static_vectors true`
     """
     from ..errors import InputError
-    from ..students.vectors import count_words, encode_words, load_encoder, reduce, set_vectors
+    from ..students.vectors import count_words, make_vectors
     from ..texts import read_texts
 
     nlp = blank(lang)
@@ -41,10 +41,8 @@ def vectors(
     if not words:
         raise InputError(f"No word occurs {min_count} times in {', '.join(map(str, texts))}.")
     output.mkdir(parents=True, exist_ok=True)
-    tokenizer, model = load_encoder(encoder, threads)
     with progress(f"Encoding {len(words)} words", len(words)) as advance:
-        encoded = encode_words(words, tokenizer, model, progress=advance)
-    set_vectors(nlp, words, reduce(encoded, width), name=f"{Path(encoder).name}_{width}")
+        make_vectors(nlp, words, encoder, width=width, threads=threads, progress=advance)
     nlp.to_disk(output)
     share = sum(counts[word] for word in words) / counts.total()
     size_mb = 4 * width * len(words) / 1e6
