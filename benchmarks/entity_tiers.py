@@ -6,10 +6,11 @@ mit_restaurant: 500 and 1,000 sentences labelled by people, measured on its 1,52
 real replies of GPT-3.5 (there are no more), measured on 200 texts annotated by people. 15 % of the labelled sentences
 are for dev.
 
-Tiers: `ner`, spaCy's hash embeddings; `ner_vectors`, the same with word vectors of MiniLM; `ner_transformer`, MiniLM
-trained further, where spacy-transformers is installed. The vectors are of words in the labelled and in unlabelled
-texts, never of the test's. An entity is new if it has a word that no labelled sentence has: `recall_new` is of those,
-`share_new` says how many they are, and `new_with_vector` how many of their new words the table has.
+Tiers: `ner`, spaCy's hash embeddings; `ner_vectors`, the same with word vectors of MiniLM; `ner_tuned`, MiniLM trained
+further and run by spaCy alone; `ner_transformer`, the same with spacy-transformers, where it is installed. The vectors
+are of words in the labelled and in unlabelled texts, never of the test's. An entity is new if it has a word that no
+labelled sentence has: `recall_new` is of those, `share_new` says how many they are, and `new_with_vector` how many of
+their new words the table has.
 
 Trainings in RESULTS are not done again. Words a second are white-space words, one thread, fresh text. Ends with one
 line of JSON: `rows`.
@@ -48,7 +49,7 @@ from . import ROOT, data_path, entities, print_json
 from .line import command
 
 CELLS = ("mit_restaurant:500", "mit_restaurant:1000", "reddit_cooking:500")
-TIERS = ("ner", "ner_vectors", "ner_transformer")
+TIERS = ("ner", "ner_vectors", "ner_tuned", "ner_transformer")
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,13 @@ def _train(name: str, cell: Cell, corpus: Path, folder: Path, seeds: int, *, qui
     config = load_config(ROOT / "configs" / f"{name.removesuffix('_vectors')}.cfg", interpolate=False)
     if quick:
         config["training"].update(max_steps=300)
+    if name != "ner":
+        command("demo.fetch", "encoder", folder=ROOT, show=True)
     if "encoder" in config["paths"]:
         config["paths"]["encoder"] = str(ROOT / "assets" / "encoder")
     if name == "ner_vectors":
         vectors = folder / "vectors"
         if not vectors.exists():
-            command("demo.fetch", "encoder", folder=ROOT, show=True)
             known = folder / "known.jsonl"
             write_jsonl(known, ({"text": record.text} for record in cell.labelled))
             encoder = ROOT / "assets" / "encoder"

@@ -187,7 +187,7 @@ def _make_vectors(folder: Path, texts: Sequence[str], encoder: Path) -> float:
 
 def _remember_encodings() -> None:
     """Encode each text once in all trainings of one measurement: the encoder is frozen, and most of the cost."""
-    from spacy_distill.students.runtime.frozen_encoder_textcat import Encoder
+    from spacy_distill.students.runtime.frozen_encoder import Encoder
 
     encode = Encoder.encode
     known: dict[str, Any] = {}

@@ -16,10 +16,14 @@ STUDENTS = {
         *("textcat_tiny", "textcat_tiny_vectors", "textcat_accurate"),
         *("textcat_fast", "textcat_encoder", "textcat_tuned"),
     ),
-    "textcat_multilabel": ("textcat_multilabel",),
-    "ner": ("ner",),
+    "textcat_multilabel": (
+        *("textcat_multilabel", "textcat_tiny", "textcat_tiny_vectors"),
+        *("textcat_encoder", "textcat_tuned"),
+    ),
+    "ner": ("ner", "ner_tuned"),
 }
 """Configs of `spacy train` for each task: `project run train` takes the first, `project run sweep` tries all."""
+_LOCAL = "http://127.0.0.1:11434/v1"
 
 
 def init(
@@ -38,7 +42,7 @@ def init(
     ] = "textcat",
     teacher: Annotated[Literal["chat", "local"], typer.Option(help="A server, or inside the process.")] = "chat",
     model: Annotated[str, typer.Option(help="Its name on the server; local: folder, GGUF file or hub name.")] = "",
-    endpoint: Annotated[str, typer.Option(help="chat: the server's base URL.")] = "http://127.0.0.1:11434/v1",
+    endpoint: Annotated[str, typer.Option(help="chat: the server's base URL.")] = _LOCAL,
     key_env: Annotated[Optional[str], typer.Option(help="chat: environment variable with the API key.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, a spaCy code.")] = "en",
     force: Annotated[
@@ -67,8 +71,9 @@ def init(
     from ..texts import check_labels, gold_annotations, read_texts
 
     if label_field is not None:
-        if model:
-            raise ConfigError("With --label-field the texts are labelled already: leave --model out.")
+        of_teacher = {"--teacher": teacher != "chat", "--model": model, "--endpoint": endpoint != _LOCAL}
+        if given := [name for name, value in {**of_teacher, "--key-env": key_env}.items() if value]:
+            raise ConfigError(f"With --label-field the texts are labelled already: leave {', '.join(given)} out.")
         check_form(texts, label_field, task, "Choose --task")
         label = label or labels_that_occur(texts, label_field, "Name the field with --label-field.")
     elif not model:
@@ -140,7 +145,10 @@ def init(
         files[folder / "configs" / "teacher.cfg"] = environment.get_template("teacher.cfg.jinja").render(settings)
     for name in ("curation", *STUDENTS[task]):
         content = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
-        files[folder / "configs" / f"{name}.cfg"] = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n')
+        content = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n')
+        if task == "textcat_multilabel":
+            content = content.replace("\nexclusive = true\n", "\nexclusive = false\n")
+        files[folder / "configs" / f"{name}.cfg"] = content
     copies = {
         folder / str(place): source
         for source, place in ((texts, settings["texts"]), (gold, settings["gold"]))

@@ -8,19 +8,22 @@ needs neither torch nor transformers.
 
 import logging
 from importlib.util import find_spec
-from typing import Any, Callable, Iterable, Literal, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Literal, Optional, Sequence
 
 import numpy as np
 from spacy.language import Language
 from spacy.training import Example
 
 from ..errors import ConfigError
-from .runtime.frozen_encoder_textcat import Encoder, FrozenEncoderTextCat, Ngrams
+from .runtime.frozen_encoder import Encoder, FrozenEncoderTextCat, Ngrams
 from .soft_textcat import SCORES_TEXTCAT
+
+if TYPE_CHECKING:
+    from .encoder_tune import Tuning
 
 logger = logging.getLogger("spacy_distill")
 
-RUNTIME_FACTORY = {"encoder_textcat": "frozen_encoder_textcat"}
+RUNTIME_FACTORY = {"encoder_textcat": "frozen_encoder_textcat", "encoder_ner": "frozen_encoder_ner"}
 _BATCH = 256
 
 
@@ -71,11 +74,7 @@ class EncoderTextCat(FrozenEncoderTextCat):
         encoder = read_encoder(self.encoder_name)
         found = select_ngrams(texts)
         if self.tuned_layers:
-            self._check_tuning(encoder)
-            from .encoder_tune import Tuning
-
-            seed = int(np.random.randint(2**31))  # `spacy train` has seeded it with the config's
-            how = Tuning(self.tuned_layers, self.epochs, seed)
+            how = tuning(encoder, self.name, self.tuned_layers, self.epochs)
             encoder, head = tune_head(
                 encoder, texts, found, *wanted, how, balance=self.balance, exclusive=self.exclusive
             )
@@ -88,17 +87,27 @@ class EncoderTextCat(FrozenEncoderTextCat):
         )
         logger.info("%s: n-grams weigh %.2g, held-out loss %.3f", self.name, head.ngram_weight, head.loss)
 
-    def _check_tuning(self, encoder: Encoder) -> None:
-        there = sum(name.endswith(".intermediate.dense.weight") for name in encoder.arrays)
-        if not 0 < self.tuned_layers <= there:
-            raise ConfigError(f"{self.name!r} is to tune {self.tuned_layers} layers of an encoder that has {there}.")
-        if self.epochs < 1:
-            raise ConfigError(f"{self.name!r} is to tune layers in {self.epochs} epochs: it takes one at least.")
-        if not find_spec("torch"):
-            raise ConfigError(
-                f"{self.name!r} is to tune {self.tuned_layers} layers, which takes torch: pip install"
-                " 'spacy-distill[local]', or set tuned_layers = 0."
-            )
+
+def tuning(encoder: Encoder, name: str, layers: int, epochs: int) -> "Tuning":
+    """Make sure that an encoder can be tuned.
+
+    name (str): The component's, for messages.
+    RETURNS (Tuning): How it is; its seed comes from the config's.
+    RAISES (ConfigError): It has fewer layers, or there is no torch.
+    """
+    there = sum(name.endswith(".intermediate.dense.weight") for name in encoder.arrays)
+    if not 0 < layers <= there:
+        raise ConfigError(f"{name!r} is to tune {layers} layers of an encoder that has {there}.")
+    if epochs < 1:
+        raise ConfigError(f"{name!r} is to tune layers in {epochs} epochs: it takes one at least.")
+    if not find_spec("torch"):
+        raise ConfigError(
+            f"{name!r} is to tune {layers} layers, which takes torch: pip install 'spacy-distill[local]'"
+            f"{', or set tuned_layers = 0' if name.endswith('textcat') else ''}."
+        )
+    from .encoder_tune import Tuning
+
+    return Tuning(layers, epochs, int(np.random.randint(2**31)))  # `spacy train` has seeded it
 
 
 def _encode(encoder: Encoder, texts: Sequence[str]) -> Any:

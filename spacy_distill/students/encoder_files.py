@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, InputError
-from .runtime.frozen_encoder_textcat import EPSILON, Encoder, WordPieces
+from .runtime.frozen_encoder import EPSILON, Encoder, WordPieces
 
 CONFIG, TOKENIZER, WEIGHTS = FILES = ("config.json", "tokenizer.json", "model.safetensors")
 _KINDS = {"F32": "<f4", "F16": "<f2"}
@@ -44,8 +44,9 @@ def read_encoder(name: str) -> Encoder:
     wanted = ("bert", "gelu", "absolute", EPSILON, "WordPiece", "BertNormalizer", True, True, lowercase)
     if tuple(found.values()) != wanted:
         raise ConfigError(
-            f"The encoder {name} is {found}; `encoder_textcat` runs BERT with word pieces alone, cased with accents or"
-            " neither, such as all-MiniLM-L6-v2, BGE or E5. For others there is configs/textcat_transformer.cfg."
+            f"The encoder {name} is {found}; this runs BERT with word pieces alone, cased with accents or"
+            " neither, such as all-MiniLM-L6-v2, BGE or E5. For others there are configs/textcat_transformer.cfg and"
+            " configs/ner_transformer.cfg."
         )
     by_id = {number: piece for piece, number in model["vocab"].items()}
     pieces = [by_id.get(number, "") for number in range(max(by_id) + 1)]

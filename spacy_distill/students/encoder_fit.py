@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity
 
 from ..errors import InputError
-from .runtime.frozen_encoder_textcat import Encoder, Ngrams, ngrams
+from .runtime.frozen_encoder import Encoder, Ngrams, ngrams
 from .tiny_fit import PULL, balanced_weights, calibrate, fit, numbered
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def tune_head(
         some = [text for text, wanted in zip(texts, which, strict=True) if wanted]
         given = targets[which], text_weights[which]
         counted = balanced_weights(*given, balance, exclusive=exclusive)
-        tuned = tune(encoder, some, targets[which], counted, tuning, exclusive=exclusive)
+        ids = [encoder.pieces(text) for text in some]
+        tuned = tune(encoder, ids, targets[which], counted, tuning, exclusive=exclusive)
         if not len(found.keys):
             return tuned, np.zeros((0, targets.shape[1])), np.zeros(targets.shape[1])
         of_ngrams = fit(sparse[which], one, *given, balance=balance, numbers=numbered(some), exclusive=exclusive)

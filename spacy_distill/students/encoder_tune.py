@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from .runtime.frozen_encoder_textcat import EPSILON, Encoder
+from .runtime.frozen_encoder import EPSILON, Encoder
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,8 @@ class Tuned:
     """What was learned.
 
     encoder (Encoder): The encoder with other last layers.
-    dense (NDArray[float]): The classifier's weights for what the encoder says of a text, `(2 H, K)`.
+    dense (NDArray[float]): The classifier's weights for what the encoder says of a text, `(2 H, K)`, or of a word,
+        `(H, K)`.
     bias (NDArray[float]): `(K,)`.
     """
 
@@ -66,48 +67,49 @@ class Tuned:
 
 def tune(
     encoder: Encoder,
-    texts: Sequence[str],
+    ids: Sequence[Sequence[int]],
     targets: Floats,
-    text_weights: Floats,
+    weights: Floats,
     tuning: Tuning,
     *,
     exclusive: bool,
+    words: Sequence[Sequence[int]] | None = None,
 ) -> Tuned:
     """Tune the last layers. The hidden vectors of all texts are kept in memory, 768 bytes a word piece for MiniLM.
 
-    texts (Sequence[str]): N of them.
+    ids (Sequence[Sequence[int]]): The word pieces of each text.
     targets (NDArray[float]): `(N, K)`, 0 to 1. NaN: unknown; not for exclusive classes.
-    text_weights (NDArray[float]): What each text, or each target, counts: `(N, 1)` or `(N, K)`.
+    weights (NDArray[float]): What each text or word, or each target, counts: `(N, 1)` or `(N, K)`.
+    words (Optional[Sequence[Sequence[int]]]): None: N texts have targets. Else N words have, one text's after the
+        other's: where each begins in its text's `ids`.
     RETURNS (Tuned): The tuned encoder, packed as it will be saved, and the classifier.
     """
     from rich.progress import track
 
     random = torch.Generator().manual_seed(tuning.seed)
-    weights = {name: torch.from_numpy(value) for name, value in _unpacked(encoder.arrays).items()}
-    names = sorted({int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer.")})
+    network = _Network(_unpacked(encoder.arrays), encoder.heads, random)
+    names = sorted({int(name.split(".")[2]) for name in network.weights if name.startswith("encoder.layer.")})
     lower, upper = names[: -tuning.layers], names[-tuning.layers :]
     tuned = {
         name: weight.requires_grad_()
-        for name, weight in weights.items()
+        for name, weight in network.weights.items()
         if name.startswith("encoder.layer.") and int(name.split(".")[2]) in upper
     }
-    network = _Network(weights, encoder.heads, random)
-    ids = [encoder.pieces(text) for text in texts]
+    units = _Units(len(ids), words)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     hidden: list[Any] = [None] * len(ids)
-    pooled = torch.empty(len(ids), 2 * weights["embeddings.LayerNorm.bias"].shape[0])
+    told: list[Any] = []
+    numbers: list[Any] = []
     with torch.no_grad():
         for part in _parts(order):
             vectors, mask = network.embed([ids[i] for i in part])
             vectors = network.layers(vectors, mask, lower)
             for i, row in zip(part, vectors, strict=True):
                 hidden[i] = row[: len(ids[i])].half()
-            pooled[part] = network.pool(network.layers(vectors, mask, upper), mask)
-    centre = pooled.mean(0)
-    halves = ((pooled - centre) ** 2).mean(0).reshape(2, -1).sum(1).sqrt()
-    halves = halves.maximum(NO_SPREAD * centre.reshape(2, -1).norm(dim=1))
-    scale = halves.repeat_interleave(pooled.shape[1] // 2) / HEAD_SCALE
-    head = torch.zeros(pooled.shape[1], targets.shape[1], requires_grad=True)
+            told.append(units.read(network.layers(vectors, mask, upper), mask, part))
+            numbers.append(units.numbers(part))
+    centre, scale = _spread(torch.cat(told)[np.argsort(np.concatenate(numbers))], 2 if words is None else 1)
+    head = torch.zeros(len(centre), targets.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
 
     a_pass = -(-len(ids) // BATCH)
@@ -121,28 +123,69 @@ def tune(
     )
     known = torch.from_numpy(~np.isnan(targets))
     wanted = torch.from_numpy(np.nan_to_num(targets)).float()
-    counts = torch.from_numpy(np.broadcast_to(text_weights, targets.shape).copy()).float() * known
+    counts = torch.from_numpy(np.broadcast_to(weights, targets.shape).copy()).float() * known
     batches = _batches([len(text) for text in ids], random)
-    for _ in track(range(steps), f"Tuning {tuning.layers} layers on {len(texts):,} texts"):
+    for _ in track(range(steps), f"Tuning {tuning.layers} layers on {len(ids):,} texts"):
         part = next(batches)
         vectors, mask = _padded([hidden[i] for i in part])
-        said = network.pool(network.layers(vectors, mask, upper, dropout=DROPOUT), mask)
+        said = units.read(network.layers(vectors, mask, upper, dropout=DROPOUT), mask, part)
         logits = (said - centre) / scale @ head + bias
+        rows = units.numbers(part)
         if exclusive:
-            losses = -wanted[part] * functional.log_softmax(logits, dim=1)
+            losses = -wanted[rows] * functional.log_softmax(logits, dim=1)
         else:
-            losses = functional.binary_cross_entropy_with_logits(logits, wanted[part], reduction="none")
-        loss = (counts[part] * losses).sum() / (len(part) if exclusive else losses.numel())
+            losses = functional.binary_cross_entropy_with_logits(logits, wanted[rows], reduction="none")
+        loss = (counts[rows] * losses).sum() / (len(rows) if exclusive else losses.numel())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tuned.values(), 1.0)
         optimizer.step()
         schedule.step()
 
-    found = {name: weight.detach().numpy() for name, weight in weights.items()}
+    found = {name: weight.detach().numpy() for name, weight in network.weights.items()}
     dense = (head.detach() / scale[:, None]).double().numpy()
     shift = bias.detach().double().numpy() - centre.double().numpy() @ dense
     return Tuned(Encoder(Encoder.pack(found), encoder.pieces, encoder.heads), dense, shift)
+
+
+class _Units:
+    """What has targets: texts, or words of them.
+
+    texts (int): How many there are.
+    words (Optional[Sequence[Sequence[int]]]): See `tune`.
+    """
+
+    def __init__(self, texts: int, words: Sequence[Sequence[int]] | None) -> None:
+        self._words = None if words is None else [torch.tensor(places, dtype=torch.long) for places in words]
+        ends = np.cumsum([1] * texts if words is None else [len(places) for places in words])
+        self._numbers = np.split(np.arange(ends[-1]), ends[:-1])
+
+    def numbers(self, part: Sequence[int]) -> Any:
+        """RETURNS (NDArray[int]): The units of some texts, U of them."""
+        return np.concatenate([self._numbers[i] for i in part])
+
+    def read(self, vectors: Any, mask: Any, part: Sequence[int]) -> Any:
+        """RETURNS (Tensor): What is said of them: of texts mean and maximum over the pieces, `(U, 2 H)`; of words the
+        vector of the first, `(U, H)`."""
+        if self._words is None:
+            return _pool(vectors, mask)
+        return torch.cat([row[self._words[i]] for row, i in zip(vectors, part, strict=True)])
+
+
+def _spread(told: Any, parts: int) -> tuple[Any, Any]:
+    """RETURNS (Tuple[Tensor, Tensor]): The mean of what is said, and what to divide by, so that each of its parts has
+    the length that it should have for the classifier."""
+    centre = told.mean(0)
+    lengths = ((told - centre) ** 2).mean(0).reshape(parts, -1).sum(1).sqrt()
+    lengths = lengths.maximum(NO_SPREAD * centre.reshape(parts, -1).norm(dim=1))
+    return centre, lengths.repeat_interleave(len(centre) // parts) / HEAD_SCALE
+
+
+def _pool(vectors: Any, mask: Any) -> Any:
+    """RETURNS (Tensor): Mean and maximum over each text's pieces, `(N, 2 H)`."""
+    outside = ~mask[:, :, None]
+    mean = vectors.masked_fill(outside, 0.0).sum(1) / mask.sum(1, keepdim=True)
+    return torch.cat([mean, vectors.masked_fill(outside, -torch.inf).amax(1)], dim=1)
 
 
 def _unpacked(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,14 +226,15 @@ def _padded(rows: Sequence[Any]) -> tuple[Any, Any]:
 class _Network:
     """A BERT as functions of its weights."""
 
-    def __init__(self, weights: Mapping[str, Any], heads: int, random: Any) -> None:
-        self._weights, self._heads, self._random = weights, heads, random
+    def __init__(self, arrays: Mapping[str, Any], heads: int, random: Any) -> None:
+        self.weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self._heads, self._random = heads, random
 
     def embed(self, ids: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         """RETURNS (Tuple[Tensor, Tensor]): See `_padded`."""
-        table = self._weights["embeddings.word_embeddings.weight"]
-        positions = self._weights["embeddings.position_embeddings.weight"]
-        kind = self._weights["embeddings.token_type_embeddings.weight"][0]
+        table = self.weights["embeddings.word_embeddings.weight"]
+        positions = self.weights["embeddings.position_embeddings.weight"]
+        kind = self.weights["embeddings.token_type_embeddings.weight"][0]
         vectors, mask = _padded([table[list(text)] + positions[: len(text)] + kind for text in ids])
         return self._norm(vectors, "embeddings.LayerNorm"), mask
 
@@ -214,17 +258,11 @@ class _Network:
             vectors = self._norm(vectors + inner, f"{name}.output.LayerNorm")
         return vectors
 
-    def pool(self, vectors: Any, mask: Any) -> Any:
-        """RETURNS (Tensor): Mean and maximum over each text's pieces, `(N, 2 H)`."""
-        outside = ~mask[:, :, None]
-        mean = vectors.masked_fill(outside, 0.0).sum(1) / mask.sum(1, keepdim=True)
-        return torch.cat([mean, vectors.masked_fill(outside, -torch.inf).amax(1)], dim=1)
-
     def _linear(self, vectors: Any, name: str) -> Any:
-        return functional.linear(vectors, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        return functional.linear(vectors, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
     def _norm(self, vectors: Any, name: str) -> Any:
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return functional.layer_norm(vectors, bias.shape, weight, bias, EPSILON)
 
     def _drop(self, vectors: Any, share: float) -> Any:

@@ -118,7 +118,7 @@ def _does(config: Config, task: TaskName, exclusive: bool) -> bool:
         return False
     components = [component for component in config["components"].values() if "factory" in component]
     if task == "ner":
-        return any(component["factory"] == "ner" for component in components)
+        return any(component["factory"] in ("ner", "encoder_ner") for component in components)
     return any("textcat" in component["factory"] and _exclusive(component) == exclusive for component in components)
 
 
@@ -128,7 +128,7 @@ def _exclusive(component: Mapping[str, Any]) -> bool:
 
 def _missing(config: Config) -> Iterator[str]:
     """YIELDS (str): What the config names and does not exist: pretrained models, registered functions, factories."""
-    ours = any(component.get("factory") == "encoder_textcat" for component in config["components"].values())
+    ours = any(str(component.get("factory")).startswith("encoder_") for component in config["components"].values())
     for name, place in _pretrained(config):
         on_hub = name == "encoder" and (not Path(place).parent.is_dir() or (len(Path(place).parts) == 1 and not ours))
         if not Path(place).exists() and not util.is_package(place) and not on_hub:

@@ -29,8 +29,10 @@ from spacy_llm.registry import registry
 
 from spacy_distill.annotate import load_teacher
 from spacy_distill.cli import app, main
+from spacy_distill.cli.init import STUDENTS
 from spacy_distill.docs import annotations_of, facts_of, read_annotations, read_docs
 from spacy_distill.release.package import build_wheel, check_name
+from spacy_distill.students.tiers import find_tiers
 from spacy_distill.types import Annotation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +175,8 @@ def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> Non
     assert "2 texts, 2 labels" in out
     configs = {path.stem: load_config(path, interpolate=True) for path in Path("desk/configs").glob("*.cfg")}
     student = {"textcat": "textcat_tiny"}.get(task, task)
-    assert {"teacher", "curation", student} <= set(configs)
+    tiers = find_tiers(Path("desk/configs"), "ner" if task == "ner" else "textcat", task == "textcat")
+    assert {tier.name for tier in tiers} == set(STUDENTS[task]) == set(configs) - {"teacher", "curation"}
     nlp = load_teacher(Path("desk/configs/teacher.cfg"))
     component = nlp.get_pipe("llm")
     assert component.labels == ("bug", "question")  # type: ignore[attr-defined]
@@ -358,6 +361,7 @@ def test_any_label_survives_into_the_teachers_config(run: Run, task: str) -> Non
         (["a", "b"], ("--gold", "none.jsonl"), "none.jsonl does not exist"),
         (["a", "b"], ("--texts", "empty.txt"), "empty.txt has no texts"),
         (["a", "b"], ("--label-field", "label"), "leave --model out"),
+        (["a", "b"], ("--label-field", "a", "--key-env", "K"), "leave --model, --key-env out"),
         ([], (), "--label, once for each"),
         ([], ("--model", "", "--label-field", "lable"), "no record has a label in 'lable' (they have: 'text')"),
         (["a", "b"], ("--texts", "said.jsonl"), "have the fields `text` and `gold`: rename other ones"),

@@ -19,7 +19,7 @@ from spacy_distill.release.freeze import freeze
 from spacy_distill.release.verify import verify
 from spacy_distill.students.encoder_files import read_encoder
 from spacy_distill.students.encoder_fit import fit_head, select_ngrams
-from spacy_distill.students.runtime.frozen_encoder_textcat import LONGEST, Encoder, Ngrams, gelu
+from spacy_distill.students.runtime.frozen_encoder import LONGEST, Encoder, Ngrams, gelu
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TEXTS = [
@@ -177,7 +177,7 @@ def test_it_needs_no_encoder_any_more_and_is_released_with_its_code(trained, tmp
     freeze(trained, tmp_path / "frozen")
     settings = load_config(tmp_path / "frozen" / "config.cfg")["components"]["textcat"]
     assert settings == {"factory": "frozen_encoder_textcat", "exclusive": True, "threshold": 0.5}
-    assert [file.name for file in (tmp_path / "frozen").glob("*.py")] == ["frozen_encoder_textcat.py"]
+    assert [file.name for file in (tmp_path / "frozen").glob("*.py")] == ["frozen_encoder.py"]
     assert verify(spacy.load(trained), tmp_path / "frozen", small.NEW) > len(small.NEW)
     assert small.cats(spacy.load(tmp_path / "frozen")) == before
     for file in (tmp_path / "frozen").rglob("*"):

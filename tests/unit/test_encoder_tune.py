@@ -17,12 +17,12 @@ from spacy_distill.release.freeze import freeze
 from spacy_distill.students import encoder as encoder_module
 from spacy_distill.students.encoder_files import read_encoder
 from spacy_distill.students.encoder_fit import Head, select_ngrams, tune_head
-from spacy_distill.students.runtime.frozen_encoder_textcat import Encoder, Ngrams
+from spacy_distill.students.runtime.frozen_encoder import Encoder, Ngrams
 from spacy_distill.students.tiers import find_tiers
 from spacy_distill.students.tiny_fit import calibrate
 
 torch = pytest.importorskip("torch")
-from spacy_distill.students.encoder_tune import BATCH, Tuned, Tuning, _Network, _parts, _unpacked, tune  # noqa: E402
+from spacy_distill.students.encoder_tune import BATCH, Tuned, Tuning, _Network, _parts, _pool, _unpacked, tune  # noqa: E402
 
 pytestmark = pytest.mark.local
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -36,10 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_torch_computes_what_the_runtime_does(folder: Path) -> None:
     encoder = read_encoder(str(folder))
-    weights = {name: torch.from_numpy(value) for name, value in _unpacked(encoder.arrays).items()}
-    network = _Network(weights, encoder.heads, None)
+    network = _Network(_unpacked(encoder.arrays), encoder.heads, None)
     vectors, mask = network.embed([encoder.pieces(text) for text in TEXTS])
-    found = network.pool(network.layers(vectors, mask, [0, 1]), mask).numpy()
+    found = _pool(network.layers(vectors, mask, [0, 1]), mask).numpy()
     assert found == pytest.approx(encoder.encode(TEXTS), abs=2e-5)
 
 
@@ -57,7 +56,8 @@ def learn(folder: Path, seed: int = 0, *, layers: int = 1, exclusive: bool = Tru
     texts, targets = order_of_words(96)
     given = targets if exclusive else np.where(np.arange(192).reshape(96, 2) % 5, targets, np.nan)
     encoder, ones = read_encoder(str(folder)), np.ones((96, 1))
-    return tune(encoder, texts, given, ones, Tuning(layers=layers, epochs=40, seed=seed), exclusive=exclusive)
+    ids = [encoder.pieces(text) for text in texts]
+    return tune(encoder, ids, given, ones, Tuning(layers=layers, epochs=40, seed=seed), exclusive=exclusive)
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

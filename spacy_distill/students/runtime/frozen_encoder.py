@@ -1,11 +1,14 @@
-"""`frozen_encoder_textcat`: a pretrained sentence encoder, and a linear classifier on what it says and on n-grams.
+"""`frozen_encoder_textcat` and `frozen_encoder_ner`: a pretrained encoder, and a linear classifier on what it says.
 
 The encoder is a BERT with word pieces, such as MiniLM, computed by numpy: this module needs spaCy alone, and is carried
-by the packages of pipelines that use it. What its name and its files mean is never changed.
+by the packages of pipelines that use it. What its names and its files mean is never changed.
 
-A text's features are the mean and the maximum of the last layer's vectors over its pieces, and tf-idf weights of its
-words, pairs of neighbouring words and character n-grams, as far as they were seen in training. Texts are cut after
-`LONGEST` word pieces.
+For `textcat` a text's features are the mean and the maximum of the last layer's vectors over its pieces, and tf-idf
+weights of its words, pairs of neighbouring words and character n-grams, as far as they were seen in training. Texts are
+cut after `LONGEST` word pieces.
+
+For `ner` a word is told by the last layer's vector of its first piece. Texts with more than `LONGEST` pieces are read
+in windows.
 """
 
 import io
@@ -14,21 +17,23 @@ import unicodedata
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 import srsly
 from spacy.language import Language
 from spacy.pipeline.pipe import Pipe
-from spacy.scorer import Scorer
+from spacy.scorer import Scorer, get_ner_prf
 from spacy.strings import hash_string  # type: ignore[attr-defined]
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
 LONGEST = 256
 MOST_TOKENS = 512  # at a time: their vectors stay in the processor's cache
 CACHED_WORDS, LONGEST_CACHED = 50_000, 40  # words, and characters of one: what is longer hardly comes again
+MOST_PIECES = 8  # of a word among others: what is longer is an address or noise
+OVERLAP = 12  # words on either side that a window reads and does not decide on; it has three times as many at least
 EPSILON = 1e-12
 GRAMS = (3, 4, 5)
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -53,6 +58,19 @@ def gelu(x: Any) -> Any:
     return np.maximum(x, 0, out=size) - tail
 
 
+class Window(NamedTuple):
+    """As many words of a text as are read at a time.
+
+    ids (List[int]): Those of [CLS] and [SEP] included, `LONGEST` at most.
+    first (int): The first word that it decides on; the others follow.
+    places (List[int]): Where in `ids` each of these begins.
+    """
+
+    ids: List[int]
+    first: int
+    places: List[int]
+
+
 class WordPieces:
     """Splits texts as BERT does (Devlin et al. 2019): words and punctuation, then the longest pieces that are known.
 
@@ -74,10 +92,27 @@ class WordPieces:
         """RETURNS (List[int]): Ids, those of [CLS] and [SEP] included, `LONGEST` at most."""
         ids = [self._first]
         for chunk in text.split():
-            ids.extend(self._cached(chunk) if len(chunk) <= LONGEST_CACHED else self._chunk(chunk))
+            ids.extend(self._split(chunk))
             if len(ids) >= LONGEST:
                 break
         return [*ids[: LONGEST - 1], self._last]
+
+    def windows(self, words: Sequence[str]) -> Iterator[Window]:
+        """YIELDS (Window): Windows that together decide on each word once."""
+        split = [(self._split(word) or (self._unknown,))[:MOST_PIECES] for word in words]
+        begin = first = 0
+        while first < len(words):
+            ids, places, end = [self._first], [], begin
+            while end < len(words) and len(ids) + len(split[end]) < LONGEST:
+                places.append(len(ids))
+                ids.extend(split[end])
+                end += 1
+            spare = min(OVERLAP, (end - begin) // 4) if end < len(words) else 0
+            yield Window([*ids, self._last], first, places[first - begin : end - spare - begin])
+            first, begin = end - spare, end - 2 * spare
+
+    def _split(self, chunk: str) -> Tuple[int, ...]:
+        return self._cached(chunk) if len(chunk) <= LONGEST_CACHED else self._chunk(chunk)
 
     def _chunk(self, chunk: str) -> Tuple[int, ...]:
         clean = "".join(c for c in chunk if c != "\ufffd" and unicodedata.category(c) not in ("Cc", "Cf", "Cn", "Co"))
@@ -165,23 +200,31 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> Any:
         """RETURNS (NDArray[float32]): Mean and maximum over each text's pieces, `(N, 2 H)`."""
-        ids = [self.pieces(text) for text in texts]
         found = np.empty((len(texts), 2 * self._positions.shape[1]), dtype=np.float32)
+        for batch, vectors, starts in self.read([self.pieces(text) for text in texts]):
+            mean = np.add.reduceat(vectors, starts, axis=0)
+            mean /= np.diff(starts, append=len(vectors))[:, None].astype(np.float32)
+            found[batch] = np.concatenate([mean, np.maximum.reduceat(vectors, starts, axis=0)], axis=1)
+        return found
+
+    def read(self, ids: Sequence[Sequence[int]]) -> Iterator[Tuple[List[int], Any, Any]]:
+        """ids (Sequence[Sequence[int]]): Of each text.
+        YIELDS (Tuple[List[int], NDArray[float32], NDArray[int64]]): The numbers of some texts, the last layer's vectors
+            of their pieces one after the other, `(T, H)`, and where each text begins."""
         batch: List[int] = []
         tokens = 0
         # Texts of one length stand together, so that nothing is padded.
         for i in sorted(range(len(ids)), key=lambda i: len(ids[i])):
             if batch and tokens + len(ids[i]) > MOST_TOKENS:
-                found[batch] = self._forward([ids[j] for j in batch])
+                yield (batch, *self._forward([ids[j] for j in batch]))
                 batch, tokens = [], 0
             batch.append(i)
             tokens += len(ids[i])
         if batch:
-            found[batch] = self._forward([ids[j] for j in batch])
-        return found
+            yield (batch, *self._forward([ids[j] for j in batch]))
 
-    def _forward(self, ids: Sequence[Sequence[int]]) -> Any:
-        """ids (Sequence[Sequence[int]]): N texts, ordered by length, T pieces together. RETURNS: `(N, 2 H)`."""
+    def _forward(self, ids: Sequence[Sequence[int]]) -> Tuple[Any, Any]:
+        """ids (Sequence[Sequence[int]]): N texts, ordered by length, T pieces together. RETURNS: `(T, H)`, `(N,)`."""
         lengths = np.array([len(text) for text in ids])
         starts = np.cumsum(lengths) - lengths
         flat = np.concatenate(ids)
@@ -193,8 +236,7 @@ class Encoder:
             attended = _linear(self._attend(_linear(x, three), lengths, starts), out)
             x = _normalize(attended + x, *norm)
             x = _normalize(_linear(gelu(_linear(x, up)), down) + x, *last_norm)
-        mean = np.add.reduceat(x, starts, axis=0) / lengths[:, None].astype(np.float32)
-        return np.concatenate([mean, np.maximum.reduceat(x, starts, axis=0)], axis=1)
+        return x, starts
 
     def _attend(self, three: Any, lengths: Any, starts: Any) -> Any:
         """three (NDArray[float32]): Queries, keys and values, `(T, 3 H)`. RETURNS: `(T, H)`."""
@@ -276,21 +318,14 @@ class Ngrams:
         return np.concatenate(features), np.concatenate(weights).astype(np.float32)
 
 
-class FrozenEncoderTextCat(Pipe):
-    """The component.
-
-    exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a probability of its own.
-    threshold (float): Where classes are not exclusive, they hold from this score on. For evaluation alone.
-    """
+class _OnEncoder(Pipe):
+    """What both components are: labels, an encoder, and a classifier."""
 
     encoder: Encoder
-    ngrams: Ngrams
 
-    def __init__(self, vocab: Vocab, name: str, *, exclusive: bool, threshold: float) -> None:
+    def __init__(self, vocab: Vocab, name: str) -> None:
         self.vocab = vocab
         self.name = name
-        self.exclusive = exclusive
-        self.cfg = {"threshold": 0.0 if exclusive else threshold}
         self._labels: Tuple[str, ...] = ()
         self._head: Dict[str, Any] = {}
 
@@ -304,6 +339,78 @@ class FrozenEncoderTextCat(Pipe):
         """RETURNS (List[str]): What `initialize` takes as `labels`."""
         return list(self._labels)
 
+    def _set(self, labels: Sequence[str], encoder: Encoder, head: Dict[str, Any]) -> None:
+        self._labels, self.encoder, self._head = tuple(labels), encoder, head
+
+    def predict(self, docs: Sequence[Doc]) -> Any:
+        raise NotImplementedError
+
+    def set_annotations(self, docs: Sequence[Doc], found: Any) -> None:
+        raise NotImplementedError
+
+    def __call__(self, doc: Doc) -> Doc:
+        return next(self.pipe([doc], batch_size=1))
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
+        """YIELDS (Doc): The docs with what is predicted."""
+        self._require_labels()
+        docs = iter(stream)
+        while batch := list(islice(docs, batch_size)):
+            try:
+                self.set_annotations(batch, self.predict(batch))
+            except Exception as error:
+                self.get_error_handler()(self.name, self, batch, error)
+            else:
+                yield from batch
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        data: bytes = srsly.msgpack_dumps(self._files())
+        return data
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "_OnEncoder":
+        return self._read(srsly.msgpack_loads(data))
+
+    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
+        Path(path).mkdir(exist_ok=True)
+        for name, data in self._files().items():
+            (Path(path) / name).write_bytes(data)
+
+    def from_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> "_OnEncoder":
+        return self._read({name: (Path(path) / name).read_bytes() for name in _FILES})
+
+    def _files(self) -> Dict[str, bytes]:
+        pieces = self.encoder.pieces
+        facts = {
+            "labels": self.label_data,
+            "heads": self.encoder.heads,
+            "lower": pieces.lower,
+            "pieces": pieces.pieces,
+        }
+        contents = (srsly.json_dumps(facts).encode("utf8"), _npz(self.encoder.arrays), _npz(self._head))
+        return dict(zip(_FILES, contents))
+
+    def _read(self, files: Mapping[str, bytes]) -> "_OnEncoder":
+        facts_file, encoder_file, head_file = (files[name] for name in _FILES)
+        facts = srsly.json_loads(facts_file.decode("utf8"))
+        pieces = WordPieces(facts["pieces"], facts["lower"])
+        self._set(facts["labels"], Encoder(_arrays(encoder_file), pieces, facts["heads"]), _arrays(head_file))
+        return self
+
+
+class FrozenEncoderTextCat(_OnEncoder):
+    """Sorts texts into classes.
+
+    exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a probability of its own.
+    threshold (float): Where classes are not exclusive, they hold from this score on. For evaluation alone.
+    """
+
+    ngrams: Ngrams
+
+    def __init__(self, vocab: Vocab, name: str, *, exclusive: bool, threshold: float) -> None:
+        super().__init__(vocab, name)
+        self.exclusive = exclusive
+        self.cfg = {"threshold": 0.0 if exclusive else threshold}
+
     def set_weights(
         self, labels: Sequence[str], encoder: Encoder, ngrams: Ngrams, dense: Any, sparse: Any, bias: Any
     ) -> None:
@@ -314,12 +421,12 @@ class FrozenEncoderTextCat(Pipe):
         sparse (NDArray[float]): For n-grams, `(F, K)`. Kept as whole numbers times a scale for each.
         bias (NDArray[float]): `(K,)`.
         """
-        packed = Encoder.pack({"sparse": sparse})
-        dense, bias = dense.astype(np.float32), bias.astype(np.float32)
-        self._set(labels, encoder, ngrams, {"dense": dense, "bias": bias, **packed})
+        head = {"keys": ngrams.keys, "idf": ngrams.idf, **Encoder.pack({"sparse": sparse})}
+        self._set(labels, encoder, {**head, "dense": dense.astype(np.float32), "bias": bias.astype(np.float32)})
 
-    def _set(self, labels: Sequence[str], encoder: Encoder, ngrams: Ngrams, head: Dict[str, Any]) -> None:
-        self._labels, self.encoder, self.ngrams, self._head = tuple(labels), encoder, ngrams, head
+    def _set(self, labels: Sequence[str], encoder: Encoder, head: Dict[str, Any]) -> None:
+        super()._set(labels, encoder, head)
+        self.ngrams = Ngrams(head["keys"], head["idf"])
         self._sparse = head["sparse"] * head["sparse.scale"]
 
     def predict(self, docs: Sequence[Doc]) -> Any:
@@ -335,25 +442,10 @@ class FrozenEncoderTextCat(Pipe):
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
-    def set_annotations(self, docs: Sequence[Doc], scores: Any) -> None:
+    def set_annotations(self, docs: Sequence[Doc], found: Any) -> None:
         """Write the scores to `doc.cats`, beside what other components wrote there."""
-        for doc, row in zip(docs, scores.tolist()):
+        for doc, row in zip(docs, found.tolist()):
             doc.cats.update(zip(self._labels, row))
-
-    def __call__(self, doc: Doc) -> Doc:
-        return next(self.pipe([doc], batch_size=1))
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """YIELDS (Doc): The docs with their scores."""
-        self._require_labels()
-        docs = iter(stream)
-        while batch := list(islice(docs, batch_size)):
-            try:
-                self.set_annotations(batch, self.predict(batch))
-            except Exception as error:
-                self.get_error_handler()(self.name, self, batch, error)
-            else:
-                yield from batch
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
         """RETURNS (Dict[str, Any]): spaCy's scores of text classification."""
@@ -361,41 +453,90 @@ class FrozenEncoderTextCat(Pipe):
         scores: Dict[str, Any] = Scorer.score_cats(examples, "cats", multi_label=not self.exclusive, **settings)
         return scores
 
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        data: bytes = srsly.msgpack_dumps(self._files())
-        return data
 
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "FrozenEncoderTextCat":
-        return self._read(srsly.msgpack_loads(data))
+class FrozenEncoderNER(_OnEncoder):
+    """Finds entities.
 
-    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
-        Path(path).mkdir(exist_ok=True)
-        for name, data in self._files().items():
-            (Path(path) / name).write_bytes(data)
+    Words have tags: 0 outside of entities, 1 + 2 k where one of class k begins, 2 + 2 k inside of it.
+    """
 
-    def from_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> "FrozenEncoderTextCat":
-        return self._read({name: (Path(path) / name).read_bytes() for name in _FILES})
+    def set_weights(self, labels: Sequence[str], encoder: Encoder, dense: Any, bias: Any) -> None:
+        """Set what was learned.
 
-    def _files(self) -> Dict[str, bytes]:
-        pieces = self.encoder.pieces
-        facts = {
-            "labels": self.label_data,
-            "heads": self.encoder.heads,
-            "lower": pieces.lower,
-            "pieces": pieces.pieces,
-        }
-        head = {"keys": self.ngrams.keys, "idf": self.ngrams.idf, **self._head}
-        contents = (srsly.json_dumps(facts).encode("utf8"), _npz(self.encoder.arrays), _npz(head))
-        return dict(zip(_FILES, contents))
+        labels (Sequence[str]): The K classes.
+        dense (NDArray[float]): For what the encoder says of a word, `(H, 1 + 2 K)`.
+        bias (NDArray[float]): `(1 + 2 K,)`.
+        """
+        self._set(labels, encoder, {"dense": dense.astype(np.float32), "bias": bias.astype(np.float32)})
 
-    def _read(self, files: Mapping[str, bytes]) -> "FrozenEncoderTextCat":
-        facts_file, encoder_file, head_file = (files[name] for name in _FILES)
-        facts = srsly.json_loads(facts_file.decode("utf8"))
-        head = _arrays(head_file)
-        pieces = WordPieces(facts["pieces"], facts["lower"])
-        ngrams = Ngrams(head.pop("keys"), head.pop("idf"))
-        self._set(facts["labels"], Encoder(_arrays(encoder_file), pieces, facts["heads"]), ngrams, head)
-        return self
+    def predict(self, docs: Sequence[Doc]) -> List[List[Tuple[int, int, str]]]:
+        """RETURNS (List[List[Tuple[int, int, str]]]): For each doc its entities: first token, the token after the last,
+        label."""
+        words = [words_of(doc) for doc in docs]
+        windows = [
+            (number, window)
+            for number, (doc, own) in enumerate(zip(docs, words))
+            for window in self.encoder.pieces.windows([doc[i].text for i in own])
+        ]
+        logits = [np.empty((len(own), len(self._head["bias"])), dtype=np.float32) for own in words]
+        for batch, vectors, starts in self.encoder.read([window.ids for _, window in windows]):
+            for start, (number, window) in zip(starts, (windows[i] for i in batch)):
+                told = vectors[start + np.array(window.places)] @ self._head["dense"] + self._head["bias"]
+                logits[number][window.first : window.first + len(told)] = told
+        return [
+            [(own[start], own[end - 1] + 1, self._labels[k]) for start, end, k in entities(likeliest(one))]
+            for own, one in zip(words, logits)
+        ]
+
+    def set_annotations(self, docs: Sequence[Doc], found: Any) -> None:
+        """Write the entities to `doc.ents`, beside those that other components found before."""
+        for doc, spans in zip(docs, found):
+            taken = {i for span in doc.ents for i in range(span.start, span.end)}
+            new = [Span(doc, *span) for span in spans if taken.isdisjoint(range(span[0], span[1]))]
+            doc.set_ents([*doc.ents, *new], default="outside")
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
+        """RETURNS (Dict[str, Any]): spaCy's scores of entities."""
+        scores: Dict[str, Any] = get_ner_prf(examples, **kwargs)
+        return scores
+
+
+def words_of(doc: Doc) -> List[int]:
+    """RETURNS (List[int]): The tokens that are words or punctuation; white space is read over."""
+    return [token.i for token in doc if not token.is_space]
+
+
+def likeliest(logits: Any) -> List[int]:
+    """Find the tags with the highest sum, where only what began goes on (Viterbi 1967).
+
+    logits (NDArray[float32]): `(T, 1 + 2 K)`.
+    RETURNS (List[int]): T tags.
+    """
+    tags: List[int] = logits.argmax(axis=1).tolist()
+    if all(tag % 2 or not tag or before in (tag - 1, tag) for before, tag in zip([0, *tags], tags)):
+        return tags
+    inside = np.arange(2, logits.shape[1], 2)
+    came = np.zeros(logits.shape, dtype=np.int64)
+    best = logits[0].copy()
+    best[inside] = -np.inf
+    for number in range(1, len(logits)):
+        came[number] = best.argmax()
+        came[number, inside] = np.where(best[inside - 1] >= best[inside], inside - 1, inside)
+        best = best[came[number]] + logits[number]
+    tags = [int(best.argmax())]
+    for row in came[:0:-1]:
+        tags.append(int(row[tags[-1]]))
+    return tags[::-1]
+
+
+def entities(tags: Sequence[int]) -> Iterator[Tuple[int, int, int]]:
+    """YIELDS (Tuple[int, int, int]): First word, the word after the last, class."""
+    start = 0
+    for end, (tag, after) in enumerate(zip(tags, [*tags[1:], 0]), 1):
+        if tag % 2:
+            start = end - 1
+        if tag and (after % 2 or not after):
+            yield start, end, (tag - 1) // 2
 
 
 _FILES = ("facts.json", "encoder.npz", "head.npz")
@@ -417,6 +558,11 @@ def make_frozen_encoder_textcat(nlp: Language, name: str, exclusive: bool, thres
     return FrozenEncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
 
 
+def make_frozen_encoder_ner(nlp: Language, name: str) -> FrozenEncoderNER:
+    """Make a `frozen_encoder_ner`."""
+    return FrozenEncoderNER(nlp.vocab, name)
+
+
 if not Language.has_factory("frozen_encoder_textcat"):  # another package that carries this module may have been first
     Language.factory(
         "frozen_encoder_textcat",
@@ -424,3 +570,5 @@ if not Language.has_factory("frozen_encoder_textcat"):  # another package that c
         default_config={"exclusive": True, "threshold": 0.5},
         func=make_frozen_encoder_textcat,
     )
+if not Language.has_factory("frozen_encoder_ner"):
+    Language.factory("frozen_encoder_ner", assigns=["doc.ents"], func=make_frozen_encoder_ner)
