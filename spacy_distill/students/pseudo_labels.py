@@ -1,7 +1,7 @@
 """A large student labels what no teacher was asked about, for a small student to learn from: teacher, large, small.
 
 The small student learns the large one's probabilities (Hinton et al. 2015, "Distilling the knowledge in a neural
-network"). It costs nothing but time, and pays where the large student is much the better of the two.
+network"), or its entities. It costs nothing but time, and pays where the large student is much the better of the two.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import srsly
 from spacy.language import Language
 from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
+from spacy.tokens import Doc
 
 from ..corpus.build import DEV, LABELS, TRAIN, Corpus
 from ..corpus.manifest import MANIFEST, Manifest, Part
@@ -21,7 +23,7 @@ from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError
 from ..tasks.labels_combined import surest_side
 from ..texts import normal_form
-from ..types import Annotation, Text
+from ..types import Annotation, Span, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def pseudo_label(
 ) -> PseudoLabelled:
     """Let a trained student label more texts for a corpus.
 
-    student (Language): Classifies texts with the corpus's labels.
+    student (Language): Classifies texts, or finds entities, with the corpus's labels.
     corpus_dir (Path): What it was trained on; see `spacy-distill corpus`. It is not changed.
     texts (Iterable[Text]): Unlabelled texts; those that the corpus has may be among them.
     gold (Iterable[Text]): What must not be trained on, beside dev.
@@ -62,18 +64,8 @@ def pseudo_label(
     RAISES (StageError): No text is left to label.
     """
     manifest = Manifest.read(corpus_dir / MANIFEST)
-    if manifest.task != "textcat":
-        raise ConfigError(f"{corpus_dir} is a corpus for {manifest.task}; only classes can be pseudo-labelled.")
+    _check(student, corpus_dir, manifest)
     train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
-    classifiers = [pipe for name, pipe in student.pipeline if "doc.cats" in student.get_pipe_meta(name).assigns]
-    for pipe in classifiers:
-        exclusive = getattr(pipe, "exclusive", not isinstance(pipe, MultiLabel_TextCategorizer))
-        if exclusive != manifest.exclusive:
-            kinds = {True: "exactly one class a text", False: "any number of classes a text"}
-            raise ConfigError(
-                f"The pipeline {student.pipe_names} gives {kinds[exclusive]}, the corpus {corpus_dir} has"
-                f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
-            )
     weighted = any(confidence_of(doc) is not None for doc in train)
     given = list(texts)
     groups: dict[str, set[str | None]] = {}
@@ -89,7 +81,8 @@ def pseudo_label(
             seen.add(form)
             asked.append(text)
     stubs = [
-        Annotation(text.id, text.text, "textcat", tuple(manifest.labels), "abstain", group=text.group) for text in asked
+        Annotation(text.id, text.text, manifest.task, tuple(manifest.labels), "abstain", group=text.group)
+        for text in asked
     ]
     leaks = Context.of(kept_out).leaks(stubs)
     asked = [text for text in asked if text.id not in leaks]
@@ -103,23 +96,17 @@ def pseudo_label(
             )
     added, records = [], []
     for text, doc in zip(asked, student.pipe([text.text for text in asked]), strict=True):
-        if set(doc.cats) != set(manifest.labels):
-            raise ConfigError(
-                f"The pipeline {student.pipe_names} gives the classes {sorted(doc.cats)}, the corpus has"
-                f" {sorted(manifest.labels)}. Use one that was trained on this corpus."
-            )
-        cats = {label: float(doc.cats[label]) for label in manifest.labels}
+        said = _said(doc, manifest, weighted) if manifest.task == "textcat" else {"ents": _entities(doc)}
         record = Annotation(
             text.id,
             text.text,
-            "textcat",
+            manifest.task,
             tuple(manifest.labels),
             "ok",
             exclusive=manifest.exclusive,
-            cats=cats,
-            confidence=_surest(cats, manifest.exclusive) if weighted else None,
             group=text.group,
             provenance={"model": f"{student.meta['lang']}_{student.meta['name']}"},
+            **said,
         )
         records.append(record)
         added.append(annotate_doc(make_doc(student, text), record))
@@ -130,9 +117,40 @@ def pseudo_label(
     part = Part(manifest.train.docs + len(added), labels)
     before = manifest.sources.get("pseudo_labelled", 0)
     sources = {**manifest.sources, "pseudo_labelled": before + len(added)}
-    manifest = replace(manifest, train=part, sources=sources, soft=True)
+    manifest = replace(manifest, train=part, sources=sources, soft=manifest.task == "textcat")
     corpus = Corpus([*train, *added], dev, srsly.read_json(corpus_dir / LABELS), manifest)
     return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))
+
+
+def _check(student: Language, corpus_dir: Path, manifest: Manifest) -> None:
+    """RAISES (ConfigError): The pipeline does another task, or has other labels."""
+    field = {"textcat": "doc.cats", "ner": "doc.ents"}[manifest.task]
+    pipes = [pipe for name, pipe in student.pipeline if field in student.get_pipe_meta(name).assigns]
+    found = sorted({label for pipe in pipes for label in getattr(pipe, "labels", ())})
+    other = set(found) - set(manifest.labels) if manifest.task == "ner" else set(found) ^ set(manifest.labels)
+    if not found or other:
+        what = {"textcat": "classes", "ner": "entities"}[manifest.task]
+        raise ConfigError(
+            f"The pipeline {student.pipe_names} gives the {what} {found}, the corpus {corpus_dir} has"
+            f" {sorted(manifest.labels)}. Use one that was trained on this corpus."
+        )
+    for pipe in pipes if manifest.task == "textcat" else []:
+        exclusive = getattr(pipe, "exclusive", not isinstance(pipe, MultiLabel_TextCategorizer))
+        if exclusive != manifest.exclusive:
+            kinds = {True: "exactly one class a text", False: "any number of classes a text"}
+            raise ConfigError(
+                f"The pipeline {student.pipe_names} gives {kinds[exclusive]}, the corpus {corpus_dir} has"
+                f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
+            )
+
+
+def _said(doc: Doc, manifest: Manifest, weighted: bool) -> dict[str, Any]:
+    cats = {label: float(doc.cats[label]) for label in manifest.labels}
+    return {"cats": cats, "confidence": _surest(cats, manifest.exclusive) if weighted else None}
+
+
+def _entities(doc: Doc) -> tuple[Span, ...]:
+    return tuple(Span(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents)
 
 
 def _surest(cats: dict[str, float], exclusive: bool) -> float:

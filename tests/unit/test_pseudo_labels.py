@@ -13,7 +13,7 @@ from spacy_distill.corpus.manifest import Manifest
 from spacy_distill.docs import annotate_doc, confidence_of, make_doc, read_docs
 from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.students.pseudo_labels import pseudo_label
-from spacy_distill.types import Annotation, Text
+from spacy_distill.types import Annotation, Span, Text
 
 LABELS = ("complaint", "praise")
 NEW = [Text("n0", "A lovely wok, great!"), Text("n1", "The pot broke, awful.")]
@@ -81,8 +81,32 @@ def test_train_grows_and_dev_stays(student, tmp_path):
 
 def test_a_student_of_other_labels_is_refused(student, tmp_path):
     folder = make_corpus(tmp_path / "corpus", labels=("praise", "complaint", "question"))
-    with pytest.raises(ConfigError, match=r"gives the classes \['complaint', 'praise'\], the corpus has"):
+    with pytest.raises(ConfigError, match=r"gives the classes \['complaint', 'praise'\], the corpus .* has"):
         pseudo_label(student, folder, NEW)
+
+
+def test_entities_are_labelled_too(tmp_path):
+    nlp = spacy.blank("xx")
+    names = ("FOOD", "TOOL", "SPICE")  # train may have none of a label, so the student does not know it
+    found = [(text, tuple(Span(*span) for span in spans)) for text, spans in small.ENTS]
+    records = [Annotation(f"r{i}", text, "ner", names, "ok", ents=ents) for i, (text, ents) in enumerate(found)]
+    docs = [annotate_doc(make_doc(nlp, Text(record.id, record.text)), record) for record in records]
+    build(docs, records, dev_share=0.5).write(tmp_path / "corpus")
+    student = small.entity_student()
+    texts = [*(Text(str(i), text) for i, (text, _) in enumerate(found)), Text("new", "Put the onions in a pot.")]
+    made = pseudo_label(student, tmp_path / "corpus", texts)
+    assert (made.given, made.known, made.leaking, made.added) == (3, 1, 1, 1)
+    added = made.corpus.train[-1]
+    (said,) = small.entities(student, [added.text])
+    assert [(ent.start_char, ent.end_char, ent.label_) for ent in added.ents] == said
+    assert added.ents
+    assert all(token.ent_iob for token in added)
+    assert not made.corpus.manifest.soft
+    made.corpus.write(tmp_path / "larger")
+    assert Manifest.read(tmp_path / "larger" / "manifest.json").train.docs == 2
+    assert (tmp_path / "larger" / "labels.json").read_bytes() == (tmp_path / "corpus" / "labels.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"gives the entities \[\], the corpus .* has \['FOOD', 'SPICE', 'TOOL'\]"):
+        pseudo_label(small.soft_student(), tmp_path / "corpus", texts)
 
 
 def test_a_student_of_several_labels_a_text_is_refused_where_one_holds(tmp_path):
