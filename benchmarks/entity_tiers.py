@@ -7,10 +7,11 @@ real replies of GPT-3.5 (there are no more), measured on 200 texts annotated by 
 are for dev.
 
 Tiers: `ner`, spaCy's hash embeddings; `ner_vectors`, the same with word vectors of MiniLM; `ner_tuned`, MiniLM trained
-further and run by spaCy alone; `ner_transformer`, the same with spacy-transformers, where it is installed. The vectors
-are of words in the labelled and in unlabelled texts, never of the test's. An entity is new if it has a word that no
-labelled sentence has: `recall_new` is of those, `share_new` says how many they are, and `new_with_vector` how many of
-their new words the table has.
+further and run by spaCy alone; `ner_taught`, `ner` that learns from the labelled sentences and from what `ner_tuned`
+says of the unlabelled; `ner_transformer`, MiniLM trained further, where spacy-transformers is installed. The vectors are of
+words in the labelled and in unlabelled texts, never of the test's. An entity is new if it has a word that no labelled
+sentence has: `recall_new` is of those, `share_new` says how many they are, and `new_with_vector` how many of their new
+words the table has.
 
 Trainings in RESULTS are not done again. Words a second are white-space words, one thread, fresh text. Ends with one
 line of JSON: `rows`.
@@ -49,7 +50,8 @@ from . import ROOT, data_path, entities, print_json
 from .line import command
 
 CELLS = ("mit_restaurant:500", "mit_restaurant:1000", "reddit_cooking:500")
-TIERS = ("ner", "ner_vectors", "ner_tuned", "ner_transformer")
+TIERS = ("ner", "ner_vectors", "ner_tuned", "ner_taught", "ner_transformer")
+CONFIGS = {"ner_vectors": "ner", "ner_taught": "ner"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ def _corpus(cell: Cell, folder: Path) -> Path:
 
 
 def _train(name: str, cell: Cell, corpus: Path, folder: Path, seeds: int, *, quick: bool) -> list[Run]:
-    config = load_config(ROOT / "configs" / f"{name.removesuffix('_vectors')}.cfg", interpolate=False)
+    if name == "ner_taught":
+        corpus = _taught(cell, corpus, folder, quick=quick)
+    config = load_config(ROOT / "configs" / f"{CONFIGS.get(name, name)}.cfg", interpolate=False)
     if quick:
         config["training"].update(max_steps=300)
     if name != "ner":
@@ -150,6 +154,18 @@ def _train(name: str, cell: Cell, corpus: Path, folder: Path, seeds: int, *, qui
         print(f"{name} is left out: {', '.join(tier.missing)} is not there.")
         return []
     return [train_tier(tier, [corpus], folder / "training", seed) for seed in range(seeds)]
+
+
+def _taught(cell: Cell, corpus: Path, folder: Path, *, quick: bool) -> Path:
+    """RETURNS (Path): The corpus, with what the first `ner_tuned` says of the unlabelled texts."""
+    (large,) = _train("ner_tuned", cell, corpus, folder, 1, quick=quick)
+    target, texts, gold = folder / "corpus_taught", folder / "rest.jsonl", folder / "gold.jsonl"
+    if not target.exists():
+        rest = dict.fromkeys(text.text for path in cell.unlabelled for text in read_texts(path))
+        write_jsonl(texts, ({"text": text} for text in rest))
+        write_jsonl(gold, ({"text": record.text} for record in cell.gold))
+        command("spacy_distill", "pseudo-label", large.model, texts, corpus, target, "--gold", gold, folder=folder)
+    return target
 
 
 def _measure(cell: Cell, runs: Sequence[Run], folder: Path) -> dict[str, Any]:
