@@ -6,12 +6,12 @@ mit_restaurant: 500 and 1,000 sentences labelled by people, measured on its 1,52
 real replies of GPT-3.5 (there are no more), measured on 200 texts annotated by people. 15 % of the labelled sentences
 are for dev.
 
-Tiers: `ner`, spaCy's hash embeddings; `ner_vectors`, the same with word vectors of MiniLM; `ner_tuned`, MiniLM trained
-further and run by spaCy alone; `ner_taught`, `ner` that learns from the labelled sentences and from what `ner_tuned`
-says of the unlabelled; `ner_transformer`, MiniLM trained further, where spacy-transformers is installed. The vectors are of
-words in the labelled and in unlabelled texts, never of the test's. An entity is new if it has a word that no labelled
-sentence has: `recall_new` is of those, `share_new` says how many they are, and `new_with_vector` how many of their new
-words the table has.
+Tiers: `ner`, spaCy's hash embeddings; `ner_vectors`, the same with word vectors of MiniLM; `ner_tuned`, MiniLM
+trained further and run by spaCy alone; `ner_taught`, `ner` that learns from the labelled sentences and from what
+`ner_tuned` says of the unlabelled; `ner_transformer`, MiniLM trained further, where spacy-transformers is installed.
+The vectors are of words in the labelled and in unlabelled texts, never of the test's. An entity is new if it has a
+word that no labelled sentence has: `recall_new` is of those, `share_new` says how many they are, and
+`new_with_vector` how many of their new words the table has.
 
 Trainings in RESULTS are not done again. Words a second are white-space words, one thread, fresh text. Ends with one
 line of JSON: `rows`.
