@@ -3,7 +3,6 @@
 It runs on `frozen_encoder_ner`, which is also what it is released as: that needs neither torch nor transformers.
 """
 
-import logging
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
 import numpy as np
@@ -14,8 +13,6 @@ from spacy.training import Example
 from ..errors import InputError
 from .encoder import tuning
 from .runtime.frozen_encoder import FrozenEncoderNER, words_of
-
-logger = logging.getLogger("spacy_distill")
 
 _UNKNOWN = -1
 
