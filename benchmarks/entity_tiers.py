@@ -1,10 +1,11 @@
 """Students for entities side by side: how good, how fast, how large, and how good on words they never saw.
 
-    python -m benchmarks.entity_tiers --results RESULTS [--cells mit_restaurant:500] [--tiers ner] [--seeds 3] [--quick]
+    python -m benchmarks.entity_tiers --results RESULTS [--cells mit_restaurant:500] [--tiers ner] [--seeds 3]
+        [--minutes 40] [--markdown] [--quick]
 
-mit_restaurant: 500 and 1,000 sentences labelled by people, measured on its 1,521 test sentences. reddit_cooking: 500
-real replies of GPT-3.5 (there are no more), measured on 200 texts annotated by people. 15 % of the labelled sentences
-are for dev.
+mit_restaurant: 500 and 1,000 sentences labelled by people, drawn by the seed, measured on its 1,521 test sentences.
+reddit_cooking: 500 real replies of GPT-3.5 (there are no more: the seed makes another split and training), measured on
+200 texts annotated by people. 15 % of the labelled sentences are for dev.
 
 Tiers: `ner`, spaCy's hash embeddings; `ner_vectors`, the same with word vectors of MiniLM; `ner_tuned`, MiniLM
 trained further and run by spaCy alone; `ner_taught`, `ner` that learns from the labelled sentences and from what
@@ -13,16 +14,20 @@ The vectors are of words in the labelled and in unlabelled texts, never of the t
 word that no labelled sentence has: `recall_new` is of those, `share_new` says how many they are, and
 `new_with_vector` how many of their new words the table has.
 
-Trainings in RESULTS are not done again. Words a second are white-space words, one thread, fresh text. Ends with one
-line of JSON: `rows`.
+What is measured is kept in RESULTS/entities.jsonl: the same command goes on where it was stopped, and never measures
+twice; delete lines to measure them again. With --minutes it starts nothing more after that, and shows what there is:
+`--results benchmarks/results --minutes 0 --markdown` prints the README's table. Words a second are white-space words,
+one thread, fresh text. Ends with one line of JSON: `rows`, means over the seeds of a cell and tier.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,9 +53,21 @@ from spacy_distill.types import Annotation, Text
 
 from . import ROOT, data_path, entities, print_json
 from .line import command
+from .students_table import table
 
-CELLS = ("mit_restaurant:500", "mit_restaurant:1000", "reddit_cooking:500")
-TIERS = ("ner", "ner_vectors", "ner_tuned", "ner_taught", "ner_transformer")
+CELLS = {
+    "mit_restaurant:500": "restaurants: 500",
+    "mit_restaurant:1000": "restaurants: 1,000",
+    "reddit_cooking:500": "cooking: 500",
+}
+TIERS = {
+    "ner": "`ner`",
+    "ner_vectors": "`ner`, word vectors",
+    "ner_taught": "`ner`, taught by `ner_tuned`",
+    "ner_tuned": "`ner_tuned`",
+    "ner_transformer": "`ner_transformer`",
+}
+"""What is measured, and its name in the table."""
 CONFIGS = {"ner_vectors": "ner", "ner_taught": "ner"}
 
 
@@ -70,32 +87,64 @@ class Cell:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, help="Folder of the trainings; default: a temporary one")
+    parser.add_argument("--results", type=Path, help="Folder of what was measured; default: a temporary one")
     parser.add_argument("--cells", default=",".join(CELLS))
     parser.add_argument("--tiers", default=",".join(TIERS))
     parser.add_argument("--seeds", type=int, default=3, help="How many students of each, with seeds 0, 1, …")
+    parser.add_argument("--minutes", type=float, help="Start no measurement after so many minutes")
+    parser.add_argument("--markdown", action="store_true", help="Print a table as in the README")
     parser.add_argument("--quick", action="store_true", help="500 restaurant sentences, `ner` for 300 steps, one seed")
     args = parser.parse_args()
+    data_path("mit_restaurant")
     if args.quick:
-        args.cells, args.tiers, args.seeds = CELLS[0], TIERS[0], 1
-    rows = []
+        args.cells, args.tiers, args.seeds = next(iter(CELLS)), next(iter(TIERS)), 1
+    grid = [
+        (cell, tier, seed)
+        for seed in range(args.seeds)
+        for cell in args.cells.split(",")
+        for tier in args.tiers.split(",")
+    ]
     with tempfile.TemporaryDirectory() as temporary:
         results = (args.results or Path(temporary)).resolve()
-        for name in args.cells.split(","):
-            folder = results / name.replace(":", "-")
-            folder.mkdir(parents=True, exist_ok=True)
-            cell = _cell(name, folder)
-            corpus = _corpus(cell, folder)
-            for tier in args.tiers.split(","):
-                runs = _train(tier, cell, corpus, folder, args.seeds, quick=args.quick)
-                if runs:
-                    rows.append({"cell": name, "tier": tier, **_measure(cell, runs, folder)})
-                    print(rows[-1], flush=True)
-    _print(rows)
+        results.mkdir(parents=True, exist_ok=True)
+        path = results / "entities.jsonl"
+        lines = path.read_text("utf8").splitlines() if path.exists() else []
+        known = {_key(found): found for found in map(json.loads, lines)}
+        todo = [spec for spec in grid if spec not in known]
+        print(f"{len(todo)} measurements to make, {len(known)} known.", flush=True)
+        start = time.monotonic()
+        for number, spec in enumerate(todo, 1):
+            if args.minutes is not None and time.monotonic() - start > 60 * args.minutes:
+                print(f"{args.minutes:g} minutes are over: {len(todo) - number + 1} measurements are left.")
+                break
+            found = _measure(*spec, results, quick=args.quick)
+            if found:
+                known[spec] = found
+                with path.open("a", encoding="utf8") as file:
+                    file.write(json.dumps(found) + "\n")
+                print(f"{number}/{len(todo)} {found}", flush=True)
+    rows = _rows([known[spec] for spec in grid if spec in known])
+    if args.markdown:
+        print(_markdown(rows))
+    else:
+        _print(rows)
     print_json(rows=rows)
 
 
-def _cell(name: str, folder: Path) -> Cell:
+def _key(found: dict[str, Any]) -> tuple[str, str, int]:
+    return found["cell"], found["tier"], found["seed"]
+
+
+def _measure(name: str, tier: str, seed: int, results: Path, *, quick: bool) -> dict[str, Any] | None:
+    """RETURNS (Optional[Dict[str, Any]]): The row of one student; None where it cannot be trained here."""
+    folder = results / name.replace(":", "-") / str(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    cell = _cell(name, seed, folder)
+    run = _train(tier, cell, _corpus(cell, seed, folder), folder, seed, quick=quick)
+    return {"cell": name, "tier": tier, "seed": seed, **_figures(cell, run, folder)} if run else None
+
+
+def _cell(name: str, seed: int, folder: Path) -> Cell:
     data, size = name.split(":")
     if data == "reddit_cooking":
         replies = data_path(data, "train_gpt35.jsonl").resolve()
@@ -113,24 +162,27 @@ def _cell(name: str, folder: Path) -> Cell:
     tested = {text.text for text in texts["test"]}
     pool = [text for text in texts["train"] if text.text not in tested]
     names = sorted({span.label for text in pool for span in gold_annotations([text], "ner")[0].ents or ()})
-    random.Random(0).shuffle(pool)
+    random.Random(seed).shuffle(pool)
     labelled = gold_annotations(pool[: int(size)], "ner", labels=names)
     unlabelled = folder / "unlabelled.jsonl"
     write_jsonl(unlabelled, ({"text": text.text} for text in pool))
     return Cell(labelled, [unlabelled], gold_annotations(texts["test"], "ner", labels=names))
 
 
-def _corpus(cell: Cell, folder: Path) -> Path:
+def _corpus(cell: Cell, seed: int, folder: Path) -> Path:
     nlp = spacy.blank("en")
     records = [replace(record, id=str(number)) for number, record in enumerate(cell.labelled)]
     docs = [annotate_doc(make_doc(nlp, Text(record.id, record.text)), record) for record in records]
-    build(docs, records).write(folder / "corpus")
+    build(docs, records, seed=seed).write(folder / "corpus")
     return folder / "corpus"
 
 
-def _train(name: str, cell: Cell, corpus: Path, folder: Path, seeds: int, *, quick: bool) -> list[Run]:
+def _train(name: str, cell: Cell, corpus: Path, folder: Path, seed: int, *, quick: bool) -> Run | None:
     if name == "ner_taught":
-        corpus = _taught(cell, corpus, folder, quick=quick)
+        large = _train("ner_tuned", cell, corpus, folder, seed, quick=quick)
+        if large is None:
+            return None
+        corpus = _taught(large.model, cell, corpus, folder)
     config = load_config(ROOT / "configs" / f"{CONFIGS.get(name, name)}.cfg", interpolate=False)
     if quick:
         config["training"].update(max_steps=300)
@@ -152,23 +204,22 @@ def _train(name: str, cell: Cell, corpus: Path, folder: Path, seeds: int, *, qui
     (tier,) = (one for one in find_tiers(folder / "configs", "ner", True) if one.name == name)
     if tier.missing:
         print(f"{name} is left out: {', '.join(tier.missing)} is not there.")
-        return []
-    return [train_tier(tier, [corpus], folder / "training", seed) for seed in range(seeds)]
+        return None
+    return train_tier(tier, [corpus], folder / "training", seed)
 
 
-def _taught(cell: Cell, corpus: Path, folder: Path, *, quick: bool) -> Path:
-    """RETURNS (Path): The corpus, with what the first `ner_tuned` says of the unlabelled texts."""
-    (large,) = _train("ner_tuned", cell, corpus, folder, 1, quick=quick)
+def _taught(large: Path, cell: Cell, corpus: Path, folder: Path) -> Path:
+    """RETURNS (Path): The corpus, with what the large student says of the unlabelled texts."""
     target, texts, gold = folder / "corpus_taught", folder / "rest.jsonl", folder / "gold.jsonl"
     if not target.exists():
         rest = dict.fromkeys(text.text for path in cell.unlabelled for text in read_texts(path))
         write_jsonl(texts, ({"text": text} for text in rest))
         write_jsonl(gold, ({"text": record.text} for record in cell.gold))
-        command("spacy_distill", "pseudo-label", large.model, texts, corpus, target, "--gold", gold, folder=folder)
+        command("spacy_distill", "pseudo-label", large, texts, corpus, target, "--gold", gold, folder=folder)
     return target
 
 
-def _measure(cell: Cell, runs: Sequence[Run], folder: Path) -> dict[str, Any]:
+def _figures(cell: Cell, run: Run, folder: Path) -> dict[str, Any]:
     tokenize = spacy.blank("en")
     known = {token.lower_ for record in cell.labelled for token in tokenize.make_doc(record.text)}
     new = [
@@ -180,56 +231,84 @@ def _measure(cell: Cell, runs: Sequence[Run], folder: Path) -> dict[str, Any]:
         }
         for record in cell.gold
     ]
-    labels = cell.gold[0].labels
-    counts, found_new = [], []
-    for run in runs:
-        nlp = load(run.model)
-        answers = predict(nlp, find_component(nlp, "ner"), cell.gold)
-        counts.append(tally(cell.gold, answers, labels))
-        found = [{(span.start, span.end, span.label) for span in answer.ents or ()} for answer in answers]
-        found_new.append(sum(len(wanted.keys() & there) for wanted, there in zip(new, found, strict=True)))
-    f = [float(scores(one.counts.sum(0))["micro_f1"]) for one in counts]
-    together = replace(counts[0], counts=sum(one.counts for one in counts))
-    (drawn,) = bootstrap([together], [None] * len(cell.gold))
-    bounds = interval(float(scores(together.counts.sum(0))["micro_f1"]), drawn["micro_f1"])
+    nlp = load(run.model)
+    answers = predict(nlp, find_component(nlp, "ner"), cell.gold)
+    counts = tally(cell.gold, answers, cell.gold[0].labels)
+    found = [{(span.start, span.end, span.label) for span in answer.ents or ()} for answer in answers]
+    found_new = sum(len(wanted.keys() & there) for wanted, there in zip(new, found, strict=True))
+    (drawn,) = bootstrap([counts], [None] * len(cell.gold))
+    bounds = interval(float(scores(counts.counts.sum(0))["micro_f1"]), drawn["micro_f1"])
     words = {word for spans in new for entity in spans.values() for word in entity if word not in known}
     number = sum(map(len, new))
     row = {
         "f": round(bounds.value, 4),
         "low": round(bounds.low, 4),
         "high": round(bounds.high, 4),
-        "f_by_seed": [round(one, 4) for one in f],
-        "recall_new": round(statistics.mean(found_new) / max(1, number), 4),
+        "recall_new": round(found_new / max(1, number), 4),
         "share_new": round(number / sum(len(record.ents or ()) for record in cell.gold), 4),
-        "train_s": round(statistics.median(run.train_s for run in runs), 1),
-        "mb": round(size_mb(runs[0].model), 2),
+        "train_s": round(run.train_s, 1),
+        "mb": round(size_mb(run.model), 2),
     }
-    if runs[0].tier == "ner_vectors":
-        table = spacy.load(folder / "vectors").vocab
-        row["new_with_vector"] = round(sum(table.has_vector(word) for word in words) / len(words), 4)
+    if run.tier == "ner_vectors":
+        there = spacy.load(folder / "vectors").vocab
+        row["new_with_vector"] = round(sum(there.has_vector(word) for word in words) / len(words), 4)
     texts = [record.text for record in cell.gold]
-    warm, fresh = speeds(lambda: load(runs[0].model), [record.text for record in cell.labelled], texts)
+    warm, fresh = speeds(lambda: load(run.model), [record.text for record in cell.labelled], texts)
     return {**row, "words_per_s_warm": round(warm), "words_per_s_fresh": round(fresh)}
 
 
+def _rows(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """RETURNS (List[Dict[str, Any]]): One for each cell and tier: means over the seeds, and `f_by_seed`."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in sorted(found, key=lambda one: (list(CELLS).index(one["cell"]), list(TIERS).index(one["tier"]))):
+        groups.setdefault((one["cell"], one["tier"]), []).append(one)
+    return [
+        {
+            "cell": cell,
+            "tier": tier,
+            **{
+                name: round(statistics.mean(one[name] for one in group), 4)
+                for name in group[0].keys() - {"cell", "tier", "seed"}
+            },
+            "f_by_seed": [one["f"] for one in group],
+        }
+        for (cell, tier), group in groups.items()
+    ]
+
+
+def _markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """RETURNS (str): The README's table. An asterisk marks means over fewer seeds than others have."""
+    seeds = max(len(row["f_by_seed"]) for row in rows)
+    lines = [["labelled", "student", "F", "of the new", "words/s", "MB"]]
+    for row in rows:
+        low, mean, high = (f"{row[name]:.3f}".removeprefix("0") for name in ("low", "f", "high"))
+        fewer = "\\*" if len(row["f_by_seed"]) < seeds else ""
+        words = f"{float('{words_per_s_fresh:.2g}'.format(**row)):,.0f}"
+        new = f"{row['recall_new']:.2f}".removeprefix("0")
+        lines.append(
+            [CELLS[row["cell"]], TIERS[row["tier"]], f"{mean}{fewer} ({low}–{high})", new, words, f"{row['mb']:.1f}"]
+        )
+    return table(lines)
+
+
 def _print(rows: Sequence[dict[str, Any]]) -> None:
-    table = Table(title="Students for entities", title_justify="left")
+    shown = Table(title="Students for entities", title_justify="left")
     for number, name in enumerate(
         ("texts", "tier", "F (95 %)", "recall of new", "words/s fresh", "warm", "MB", "train s")
     ):
-        table.add_column(name, justify="right" if number > 1 else "left")
+        shown.add_column(name, justify="right" if number > 1 else "left")
     for row in rows:
-        table.add_row(
+        shown.add_row(
             row["cell"],
             row["tier"],
             f"{row['f']:.3f} ({row['low']:.3f}–{row['high']:.3f})",
             f"{row['recall_new']:.3f}",
-            f"{row['words_per_s_fresh']:,}",
-            f"{row['words_per_s_warm']:,}",
+            f"{row['words_per_s_fresh']:,.0f}",
+            f"{row['words_per_s_warm']:,.0f}",
             f"{row['mb']:.1f}",
             f"{row['train_s']:.0f}",
         )
-    Console(highlight=False, width=120).print(table)
+    Console(highlight=False, width=120).print(shown)
 
 
 if __name__ == "__main__":

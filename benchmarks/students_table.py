@@ -186,13 +186,13 @@ def _markdown_table(
     if teachers:
         lines[0].insert(1, "teacher")
     if len(found["cells"]) < 2:
-        return _table(lines)
+        return table(lines)
     each = sorted(found["peers"].items(), key=lambda item: item[1]["raced"] - item[1]["accuracy"])
     beside = [[peers[name], str(one["cells"]), *(f"{100 * one[key]:.1f}" for key in PEER_MEANS)] for name, one in each]
-    return _table(lines) + "\n\n" + _table([["peer", "rows", "mean", "raced there"], *beside])
+    return table(lines) + "\n\n" + table([["peer", "rows", "mean", "raced there"], *beside])
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
     """RETURNS (str): A table in Markdown; its head is the first line."""
     head, *rest = (f"| {' | '.join(line)} |" for line in lines)
     return "\n".join([head, "|---" * len(lines[0]) + "|", *rest])
@@ -218,8 +218,8 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=150)
     for cell in dict.fromkeys((row["data"], row["labels"], row["size"]) for row in rows):
-        table = Table(title=f"{cell[0]}, {cell[2]} texts, labels: {cell[1]}", title_justify="left")
-        table.add_column("system")
+        shown = Table(title=f"{cell[0]}, {cell[2]} texts, labels: {cell[1]}", title_justify="left")
+        shown.add_column("system")
         for name in (
             "accuracy",
             "macro F1",
@@ -231,11 +231,11 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
             "MB",
             "memory MB",
         ):
-            table.add_column(name, justify="right")
+            shown.add_column(name, justify="right")
         here = [row for row in rows if (row["data"], row["labels"], row["size"]) == cell]
         for row in sorted(here, key=lambda row: -row["accuracy"]):
             chosen = f" ({', '.join(dict.fromkeys(row['chosen']))})" if "chosen" in row else ""
-            table.add_row(
+            shown.add_row(
                 row["system"] + chosen,
                 f"{100 * row['accuracy']:.1f}",
                 f"{100 * row['macro_f1']:.1f}",
@@ -247,4 +247,4 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
                 f"{row['mb']:.1f}",
                 f"{row['rss_mb']:.0f}",
             )
-        console.print(table)
+        console.print(shown)

@@ -147,7 +147,7 @@ def test_the_simulated_teacher_is_right_as_often_as_it_says(data: Path) -> None:
 
 
 def test_no_tested_sentence_is_learned_nor_gives_words_to_the_vectors(data: Path, tmp_path: Path) -> None:
-    cell = entity_tiers._cell("mit_restaurant:500", tmp_path)
+    cell = entity_tiers._cell("mit_restaurant:500", 0, tmp_path)
     tested = {record.text for record in cell.gold}
     assert len(cell.labelled) == 500
     assert len(tested) > 1400
