@@ -49,6 +49,7 @@ from spacy_distill.types import Annotation, Text
 
 from . import ROOT, data_path, entities, print_json
 from .curation_data import DATASETS, Data, as_answer, kept_of
+from .line import write_vectors
 
 CURATION = ROOT / "configs" / "curation.cfg"
 HYGIENE = ["status", "leakage"]
@@ -141,9 +142,8 @@ class Bench:
         steps = read_student(self.student)["training"]["max_steps"]
         self.overrides: dict[str, Any] = {"training.max_steps": min(steps, most), **(NER if self.is_ner else {})}
         if name == "reddit_cooking" and not quick:
-            if not (results / entities.VECTORS).is_dir():
-                entities.make_vectors(results)
-            self.overrides |= {"paths.vectors": str(results / entities.VECTORS), entities.STATIC: True}
+            vectors = write_vectors(results, *entities.texts())
+            self.overrides |= {"paths.vectors": str(vectors), entities.STATIC: True}
         self.arms = RESTAURANT_ARMS if name == "mit_restaurant" else ARMS
 
     def measure(self, seeds: Sequence[int], parts: Sequence[str]) -> dict[str, Any]:

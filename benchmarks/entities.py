@@ -24,14 +24,13 @@ from spacy_distill.evaluation.comparison import bootstrap, interval
 from spacy_distill.evaluation.scores import scores, tally
 from spacy_distill.texts import gold_annotations, read_texts
 
-from . import ROOT, data_path, print_json
-from .line import command, curate_and_train, evaluate
+from . import data_path, print_json
+from .line import command, curate_and_train, evaluate, write_vectors
 
 LABELS = ("DISH", "INGREDIENT", "EQUIPMENT")
 UNLABELLED = ("unlabeled.jsonl", "unlabeled_big.jsonl")
 LABEL_FIELD, REPLY_FIELD = "llm", "llm_raw"
 STATIC = "components.ner.model.tok2vec.embed.include_static_vectors"
-VECTORS = "assets/vectors"
 PUBLISHED_F = 0.41
 
 
@@ -51,10 +50,10 @@ def main() -> None:
             folder=folder, show=True,
         )  # fmt: skip
         teacher_f = _teacher(folder / "annotations" / "pool.spacy", replies)
-        make_vectors(folder)
+        vectors = write_vectors(folder, *texts())
         seeds = range(1 if args.quick else args.seeds)
         overrides = ("--training.max_steps", "600") if args.quick else ()
-        overrides += ("--paths.vectors", VECTORS, f"--{STATIC}", "true")
+        overrides += ("--paths.vectors", str(vectors), f"--{STATIC}", "true")
         runs = []
         for seed in seeds:
             model = curate_and_train(folder, "ner", gold=gold, seed=seed, overrides=overrides)
@@ -77,11 +76,9 @@ def main() -> None:
     )
 
 
-def make_vectors(folder: Path) -> None:
-    """Write all-MiniLM-L6-v2's vectors of the words in all texts to the folder's VECTORS. Fetches it if need be."""
-    command("demo.fetch", "encoder", folder=ROOT, show=True)
-    texts = [data_path("reddit_cooking", name).resolve() for name in ("train_gpt35.jsonl", *UNLABELLED)]
-    command("spacy_distill", "vectors", ROOT / "assets" / "encoder", VECTORS, *texts, folder=folder, show=True)
+def texts() -> list[Path]:
+    """RETURNS (List[Path]): The files of all texts but those of the evaluation: what words are taken from."""
+    return [data_path("reddit_cooking", name).resolve() for name in ("train_gpt35.jsonl", *UNLABELLED)]
 
 
 def _teacher(annotations: Path, replies: Path) -> dict[str, float]:

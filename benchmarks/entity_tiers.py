@@ -23,11 +23,9 @@ one thread, fresh text. Ends with one line of JSON: `rows`, means over the seeds
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +34,6 @@ from typing import Any
 import spacy
 from rich.console import Console
 from rich.table import Table
-from spacy.util import load_config
 
 from spacy_distill.corpus.build import build
 from spacy_distill.curation.write import KEPT
@@ -47,12 +44,13 @@ from spacy_distill.evaluation.race import speeds
 from spacy_distill.evaluation.run import load
 from spacy_distill.evaluation.scores import scores, tally
 from spacy_distill.files import write_jsonl
-from spacy_distill.students.tiers import Run, find_tiers, train_tier
+from spacy_distill.students.tiers import Run
 from spacy_distill.texts import gold_annotations, read_texts
 from spacy_distill.types import Annotation, Text
 
 from . import ROOT, data_path, entities, print_json
-from .line import command
+from .line import command, train, write_vectors
+from .rows import Rows, Spec
 from .students_table import table
 
 CELLS = {
@@ -99,7 +97,7 @@ def main() -> None:
     if args.quick:
         args.cells, args.tiers, args.seeds = next(iter(CELLS)), next(iter(TIERS)), 1
     grid = [
-        (cell, tier, seed)
+        {"cell": cell, "tier": tier, "seed": seed}
         for seed in range(args.seeds)
         for cell in args.cells.split(",")
         for tier in args.tiers.split(",")
@@ -107,23 +105,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         results = (args.results or Path(temporary)).resolve()
         results.mkdir(parents=True, exist_ok=True)
-        path = results / "entities.jsonl"
-        lines = path.read_text("utf8").splitlines() if path.exists() else []
-        known = {_key(found): found for found in map(json.loads, lines)}
-        todo = [spec for spec in grid if spec not in known]
-        print(f"{len(todo)} measurements to make, {len(known)} known.", flush=True)
-        start = time.monotonic()
-        for number, spec in enumerate(todo, 1):
-            if args.minutes is not None and time.monotonic() - start > 60 * args.minutes:
-                print(f"{args.minutes:g} minutes are over: {len(todo) - number + 1} measurements are left.")
-                break
-            found = _measure(*spec, results, quick=args.quick)
-            if found:
-                known[spec] = found
-                with path.open("a", encoding="utf8") as file:
-                    file.write(json.dumps(found) + "\n")
-                print(f"{number}/{len(todo)} {found}", flush=True)
-    rows = _rows([known[spec] for spec in grid if spec in known])
+        kept = Rows(results / "entities.jsonl", ("cell", "tier", "seed"))
+        print(f"{len(kept.missing(grid))} measurements to make, {len(kept)} known.", flush=True)
+        kept.measure(grid, lambda spec: _measure(spec, results, quick=args.quick), minutes=args.minutes)
+    rows = _rows(kept.known(grid))
     if args.markdown:
         print(_markdown(rows))
     else:
@@ -131,17 +116,13 @@ def main() -> None:
     print_json(rows=rows)
 
 
-def _key(found: dict[str, Any]) -> tuple[str, str, int]:
-    return found["cell"], found["tier"], found["seed"]
-
-
-def _measure(name: str, tier: str, seed: int, results: Path, *, quick: bool) -> dict[str, Any] | None:
-    """RETURNS (Optional[Dict[str, Any]]): The row of one student; None where it cannot be trained here."""
-    folder = results / name.replace(":", "-") / str(seed)
+def _measure(spec: Spec, results: Path, *, quick: bool) -> dict[str, Any] | None:
+    """RETURNS (Optional[Dict[str, Any]]): The figures of one student; None where it cannot be trained here."""
+    folder = results / spec["cell"].replace(":", "-") / str(spec["seed"])
     folder.mkdir(parents=True, exist_ok=True)
-    cell = _cell(name, seed, folder)
-    run = _train(tier, cell, _corpus(cell, seed, folder), folder, seed, quick=quick)
-    return {"cell": name, "tier": tier, "seed": seed, **_figures(cell, run, folder)} if run else None
+    cell = _cell(spec["cell"], spec["seed"], folder)
+    run = _train(spec["tier"], cell, _corpus(cell, spec["seed"], folder), folder, spec["seed"], quick=quick)
+    return _figures(cell, run, folder) if run else None
 
 
 def _cell(name: str, seed: int, folder: Path) -> Cell:
@@ -178,34 +159,18 @@ def _corpus(cell: Cell, seed: int, folder: Path) -> Path:
 
 
 def _train(name: str, cell: Cell, corpus: Path, folder: Path, seed: int, *, quick: bool) -> Run | None:
+    vectors = None
     if name == "ner_taught":
         large = _train("ner_tuned", cell, corpus, folder, seed, quick=quick)
         if large is None:
             return None
         corpus = _taught(large.model, cell, corpus, folder)
-    config = load_config(ROOT / "configs" / f"{CONFIGS.get(name, name)}.cfg", interpolate=False)
-    if quick:
-        config["training"].update(max_steps=300)
-    if name != "ner":
-        command("demo.fetch", "encoder", folder=ROOT, show=True)
-    if "encoder" in config["paths"]:
-        config["paths"]["encoder"] = str(ROOT / "assets" / "encoder")
     if name == "ner_vectors":
-        vectors = folder / "vectors"
-        if not vectors.exists():
-            known = folder / "known.jsonl"
-            write_jsonl(known, ({"text": record.text} for record in cell.labelled))
-            encoder = ROOT / "assets" / "encoder"
-            command("spacy_distill", "vectors", encoder, vectors, known, *cell.unlabelled, folder=folder, show=True)
-        config["paths"]["vectors"] = str(vectors)
-        config["components"]["ner"]["model"]["tok2vec"]["embed"]["include_static_vectors"] = True
-    (folder / "configs").mkdir(exist_ok=True)
-    config.to_disk(folder / "configs" / f"{name}.cfg")
-    (tier,) = (one for one in find_tiers(folder / "configs", "ner", True) if one.name == name)
-    if tier.missing:
-        print(f"{name} is left out: {', '.join(tier.missing)} is not there.")
-        return None
-    return train_tier(tier, [corpus], folder / "training", seed)
+        known = folder / "known.jsonl"
+        write_jsonl(known, ({"text": record.text} for record in cell.labelled))
+        vectors = write_vectors(folder, known, *cell.unlabelled)
+    steps = 300 if quick else None
+    return train(name, corpus, folder, seed, task="ner", config=CONFIGS.get(name), vectors=vectors, max_steps=steps)
 
 
 def _taught(large: Path, cell: Cell, corpus: Path, folder: Path) -> Path:

@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from spacy.util import load_config
+
+from spacy_distill.students.tiers import Run, find_tiers, train_tier
+from spacy_distill.types import TaskName
+
 from . import ROOT
 
 
@@ -48,6 +53,61 @@ def curate_and_train(folder: Path, config: str, *, gold: Path, seed: int = 0, ov
     student = ROOT / "configs" / f"{config}.cfg"
     command("spacy", "train", student, "--output", output, "--system.seed", str(seed), *overrides, folder=folder)
     return output / "model-best"
+
+
+def train(
+    name: str,
+    corpus: Path,
+    folder: Path,
+    seed: int,
+    *,
+    task: TaskName,
+    config: str | None = None,
+    exclusive: bool = True,
+    vectors: Path | None = None,
+    max_steps: int | None = None,
+) -> Run | None:
+    """Train a student as a sweep does, unless that was done before: into `training/NAME/SEED` of a folder.
+
+    config (Optional[str]): One of `configs/`, without its ending, if its name is another.
+    vectors (Optional[Path]): A table for the student's words, see `write_vectors`.
+    RETURNS (Optional[Run]): The training; None where something that it needs is not installed, which is said.
+    """
+    settings = load_config(ROOT / "configs" / f"{config or name}.cfg", interpolate=False)
+    if "encoder" in settings["paths"]:
+        settings["paths"]["encoder"] = str(fetch_encoder())
+    if vectors is not None:
+        settings["paths"]["vectors"] = str(vectors)
+    for component in settings["components"].values():
+        if "exclusive" in component:
+            component["exclusive"] = exclusive
+        embed = component.get("model", {}).get("tok2vec", {}).get("embed", {})
+        if "include_static_vectors" in embed:
+            embed["include_static_vectors"] = vectors is not None
+    if max_steps is not None:
+        settings["training"]["max_steps"] = max_steps
+    (folder / "configs").mkdir(parents=True, exist_ok=True)
+    settings.to_disk(folder / "configs" / f"{name}.cfg")
+    (tier,) = (one for one in find_tiers(folder / "configs", task, exclusive) if one.name == name)
+    if tier.missing:
+        print(f"{name} is left out: {', '.join(tier.missing)} is not there.", flush=True)
+        return None
+    return train_tier(tier, [corpus], folder / "training", seed)
+
+
+def fetch_encoder() -> Path:
+    """RETURNS (Path): MiniLM's folder. Fetches it if need be."""
+    encoder = ROOT / "assets" / "encoder"
+    if not (encoder / "model.safetensors").exists():
+        command("demo.fetch", "encoder", folder=ROOT, show=True)
+    return encoder
+
+
+def write_vectors(folder: Path, *texts: Path) -> Path:
+    """RETURNS (Path): MiniLM's vectors of the words in all texts, in the folder's `vectors`."""
+    if not (folder / "vectors").exists():
+        command("spacy_distill", "vectors", fetch_encoder(), "vectors", *texts, folder=folder)
+    return folder / "vectors"
 
 
 def evaluate(folder: Path, model: Path, gold: Path, *options: str | Path) -> dict[str, Any]:

@@ -32,11 +32,10 @@ from spacy_distill.evaluation.pipelines import find_component, predict
 from spacy_distill.evaluation.run import load as load_pipeline
 from spacy_distill.evaluation.scores import Floats, Tally, scores, tally
 from spacy_distill.files import write_jsonl
-from spacy_distill.students.tiers import find_tiers, train_tier
 from spacy_distill.types import Annotation, Text
 
-from . import ROOT, data_path, print_json
-from .line import command
+from . import data_path, print_json
+from .line import command, train
 from .students_data import Row, load, names
 
 
@@ -80,7 +79,7 @@ def _measure(name: str, texts: int, large: str, small: Sequence[str], seeds: int
             write_jsonl(here / "texts.jsonl", ({"text": row.text} for row in rows[texts:]))
             write_jsonl(here / "test.jsonl", ({"text": row.text} for row in data.test))
             _write_corpus(records, here / "corpus", seed)
-        teacher = _train(large, here / "corpus", here / "training", seed)
+        teacher = _train(large, here / "corpus", here, seed)
         if not (here / "corpus_large").exists():
             command(
                 "spacy_distill", "pseudo-label", teacher, "texts.jsonl", "corpus", "corpus_large",
@@ -88,7 +87,7 @@ def _measure(name: str, texts: int, large: str, small: Sequence[str], seeds: int
             )  # fmt: skip
         models = {"large": teacher}
         for one in small:
-            models[f"{one} alone"] = _train(one, here / "corpus", here / "training", seed)
+            models[f"{one} alone"] = _train(one, here / "corpus", here, seed)
             models[f"{one} taught"] = _train(one, here / "corpus_large", here / "taught", seed)
         for what, model in models.items():
             nlp = load_pipeline(model)
@@ -127,12 +126,11 @@ def _write_corpus(records: Sequence[Annotation], folder: Path, seed: int) -> Non
     build(docs, records, seed=seed).write(folder)
 
 
-def _train(name: str, corpus: Path, output_dir: Path, seed: int) -> Path:
-    (tier,) = (one for one in find_tiers(ROOT / "configs", "textcat", True) if one.name == name)
-    if tier.missing:
-        raise SystemExit(f"{name} needs {', '.join(tier.missing)}: `python -m demo.fetch encoder`, extra `local`.")
-    run = train_tier(tier, [corpus], output_dir, seed)
-    print(f"{output_dir.parent.parent.name}, {corpus.name}: {name} trained in {run.train_s:.0f} s", flush=True)
+def _train(name: str, corpus: Path, folder: Path, seed: int) -> Path:
+    run = train(name, corpus, folder, seed, task="textcat")
+    if run is None:
+        raise SystemExit("Install it (extra `local`), or name other students.")
+    print(f"{folder.name}, {corpus.name}: {name} trained in {run.train_s:.0f} s", flush=True)
     return run.model
 
 

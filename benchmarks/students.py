@@ -26,8 +26,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,8 @@ from spacy_distill.evaluation.scores import scores, tally
 from spacy_distill.types import Annotation
 
 from . import ROOT, data_path, print_json
-from .line import command
+from .line import fetch_encoder
+from .rows import Rows, Spec
 from .students_data import KINDS, Data, load, names
 from .students_measure import systems
 from .students_peers import PEERS, SETFIT_TEXTS
@@ -74,21 +74,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         results = (args.results or Path(temporary)).resolve()
         results.mkdir(parents=True, exist_ok=True)
-        path = results / "students.jsonl"
-        known = _read(path)
-        todo = [spec for spec in _grid(args, installed) if _key(spec) not in known]
-        _print_expected(todo, len(known))
-        start = time.monotonic()
-        for number, spec in enumerate(todo, 1):
-            if args.minutes is not None and time.monotonic() - start > 60 * args.minutes:
-                print(f"{args.minutes:g} minutes are over: {len(todo) - number + 1} measurements are left.")
-                break
-            found = _rounded(_measure(spec, results))
-            known[_key(spec)] = found
-            with path.open("a", encoding="utf8") as file:
-                file.write(json.dumps(found) + "\n")
-            print(f"{number}/{len(todo)} {_said(found)}", flush=True)
-    shown = [known[key] for spec in _grid(args, wanted) if (key := _key(spec)) in known]
+        kept = Rows(results / "students.jsonl", ("system", "data", "labels", "size", "seed"))
+        grid = list(_grid(args, installed))
+        _print_expected(kept.missing(grid), len(kept))
+        kept.measure(grid, lambda spec: _measure(spec, results), said=_said, minutes=args.minutes)
+    shown = kept.known(list(_grid(args, wanted)))
     rows = rows_of(shown, list(OURS))
     cells = dict.fromkeys((found["data"], found["labels"]) for found in shown)
     teachers = [teacher for cell in cells if (teacher := _teacher(*cell))]
@@ -132,18 +122,7 @@ def _grid(args: argparse.Namespace, wanted: list[str]) -> Iterator[dict[str, Any
                 yield {"system": system, "data": name, "labels": kind, "size": size, "seed": seed}
 
 
-def _key(spec: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(spec[name] for name in ("system", "data", "labels", "size", "seed"))
-
-
-def _read(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
-    if not path.exists():
-        return {}
-    found = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
-    return {_key(result): result for result in found}
-
-
-def _print_expected(todo: list[dict[str, Any]], known: int) -> None:
+def _print_expected(todo: Sequence[Spec], known: int) -> None:
     seconds = sum(EXPECTED_S.get(spec["system"], 100) * (0.6 + 0.4 * spec["size"] / 1000) for spec in todo)
     print(
         f"{len(todo)} measurements to make, {known} known: about {seconds / 60:.0f} CPU minutes. Students of spaCy's"
@@ -152,14 +131,12 @@ def _print_expected(todo: list[dict[str, Any]], known: int) -> None:
     )
 
 
-def _measure(spec: dict[str, Any], results: Path) -> dict[str, Any]:
+def _measure(spec: Spec, results: Path) -> dict[str, Any]:
     """Learn, then predict, each in a process of its own.
 
-    RETURNS (Dict[str, Any]): The spec and its figures; `failed` where it could not be measured.
+    RETURNS (Dict[str, Any]): The figures; `failed` where it could not be measured.
     """
-    encoder = ROOT / "assets" / "encoder"
-    if not (encoder / "model.safetensors").exists():
-        command("demo.fetch", "encoder", folder=ROOT, show=True)
+    encoder = fetch_encoder()
     data = load(spec["data"], spec["labels"])
     assert data is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -172,10 +149,9 @@ def _measure(spec: dict[str, Any], results: Path) -> dict[str, Any]:
         fitted = _process("fit", {**more, "seed": spec["seed"]})
         ran = _process("run", {**more, "seed": spec["seed"]}) if "failed" not in fitted else {}
     if "failed" in fitted or "failed" in ran:
-        return {**spec, "failed": fitted.get("failed") or ran["failed"]}
+        return {"failed": fitted.get("failed") or ran["failed"]}
     answers = ran.pop("answers")
     return {
-        **spec,
         **fitted,
         **ran,
         **_score(data, answers),
@@ -239,11 +215,6 @@ def _annotation(number: int, text: str, label: str, labels: tuple[str, ...]) -> 
         exclusive=True,
         cats={label: 1.0} if label else {},
     )
-
-
-def _rounded(found: dict[str, Any]) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): The same with five digits of each figure."""
-    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in found.items()}
 
 
 def _said(found: dict[str, Any]) -> str:
