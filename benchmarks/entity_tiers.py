@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +49,7 @@ from spacy_distill.types import Annotation, Text
 
 from . import ROOT, data_path, entities, print_json
 from .line import command, train, write_vectors
-from .rows import Rows, Spec
+from .rows import Rows, Spec, means
 from .students_table import table
 
 CELLS = {
@@ -66,6 +65,11 @@ TIERS = {
     "ner_transformer": "`ner_transformer`",
 }
 """What is measured, and its name in the table."""
+FIGURES = {
+    "f": 4, "low": 4, "high": 4, "recall_new": 4, "share_new": 4, "new_with_vector": 4, "train_s": 1, "mb": 2,
+    "words_per_s_warm": 0, "words_per_s_fresh": 0,
+}  # fmt: skip
+"""Each figure of a row, and its decimals."""
 CONFIGS = {"ner_vectors": "ner", "ner_taught": "ner"}
 
 
@@ -108,7 +112,8 @@ def main() -> None:
         kept = Rows(results / "entities.jsonl", ("cell", "tier", "seed"))
         print(f"{len(kept.missing(grid))} measurements to make, {len(kept)} known.", flush=True)
         kept.measure(grid, lambda spec: _measure(spec, results, quick=args.quick), minutes=args.minutes)
-    rows = _rows(kept.known(grid))
+    found = sorted(kept.known(grid), key=lambda row: (list(CELLS).index(row["cell"]), list(TIERS).index(row["tier"])))
+    rows = means(found, ("cell", "tier"), FIGURES, "f")
     if args.markdown:
         print(_markdown(rows))
     else:
@@ -206,44 +211,25 @@ def _figures(cell: Cell, run: Run, folder: Path) -> dict[str, Any]:
     words = {word for spans in new for entity in spans.values() for word in entity if word not in known}
     number = sum(map(len, new))
     row = {
-        "f": round(bounds.value, 4),
-        "low": round(bounds.low, 4),
-        "high": round(bounds.high, 4),
-        "recall_new": round(found_new / max(1, number), 4),
-        "share_new": round(number / sum(len(record.ents or ()) for record in cell.gold), 4),
-        "train_s": round(run.train_s, 1),
-        "mb": round(size_mb(run.model), 2),
+        "f": bounds.value,
+        "low": bounds.low,
+        "high": bounds.high,
+        "recall_new": found_new / max(1, number),
+        "share_new": number / sum(len(record.ents or ()) for record in cell.gold),
+        "train_s": run.train_s,
+        "mb": size_mb(run.model),
     }
     if run.tier == "ner_vectors":
         there = spacy.load(folder / "vectors").vocab
-        row["new_with_vector"] = round(sum(there.has_vector(word) for word in words) / len(words), 4)
+        row["new_with_vector"] = sum(there.has_vector(word) for word in words) / len(words)
     texts = [record.text for record in cell.gold]
     warm, fresh = speeds(lambda: load(run.model), [record.text for record in cell.labelled], texts)
-    return {**row, "words_per_s_warm": round(warm), "words_per_s_fresh": round(fresh)}
-
-
-def _rows(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """RETURNS (List[Dict[str, Any]]): One for each cell and tier: means over the seeds, and `f_by_seed`."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in sorted(found, key=lambda one: (list(CELLS).index(one["cell"]), list(TIERS).index(one["tier"]))):
-        groups.setdefault((one["cell"], one["tier"]), []).append(one)
-    return [
-        {
-            "cell": cell,
-            "tier": tier,
-            **{
-                name: round(statistics.mean(one[name] for one in group), 4)
-                for name in group[0].keys() - {"cell", "tier", "seed"}
-            },
-            "f_by_seed": [one["f"] for one in group],
-        }
-        for (cell, tier), group in groups.items()
-    ]
+    return {**row, "words_per_s_warm": warm, "words_per_s_fresh": fresh}
 
 
 def _markdown(rows: Sequence[dict[str, Any]]) -> str:
     """RETURNS (str): The README's table. An asterisk marks means over fewer seeds than others have."""
-    seeds = max(len(row["f_by_seed"]) for row in rows)
+    seeds = max((len(row["f_by_seed"]) for row in rows), default=0)
     lines = [["labelled", "student", "F", "of the new", "words/s", "MB"]]
     for row in rows:
         low, mean, high = (f"{row[name]:.3f}".removeprefix("0") for name in ("low", "f", "high"))

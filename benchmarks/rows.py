@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,3 +71,22 @@ class Rows:
 def _rounded(value: Any) -> Any:
     """RETURNS (Any): A figure with five digits."""
     return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def means(rows: Sequence[Spec], by: Sequence[str], figures: Mapping[str, int], main: str) -> list[dict[str, Any]]:
+    """Put rows of several seeds together.
+
+    by (Sequence[str]): The fields that rows have in common which go together.
+    figures (Mapping[str, int]): Fields to take the mean of, where they are there, and their decimals.
+    main (str): One of them, whose values are kept as well: `MAIN_by_seed`.
+    RETURNS (List[Dict[str, Any]]): In the order of the first of each.
+    """
+    groups: dict[tuple[Any, ...], list[Spec]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    found = []
+    for key, group in groups.items():
+        there = {name: digits for name, digits in figures.items() if name in group[0]}
+        mean = {name: round(statistics.mean(row[name] for row in group), digits) for name, digits in there.items()}
+        found.append({**dict(zip(by, key, strict=True)), **mean, f"{main}_by_seed": [row[main] for row in group]})
+    return found

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +43,7 @@ from spacy_distill.types import Annotation, Text
 
 from . import data_path, print_json
 from .line import fetch_encoder, train, write_vectors
-from .rows import Rows, Spec
+from .rows import Rows, Spec, means
 from .students_peers import PEERS, System
 from .students_table import table
 
@@ -88,7 +87,8 @@ def main() -> None:
         kept = Rows(results / "several_labels.jsonl", ("system", "size", "seed"))
         print(f"{len(kept.missing(grid))} measurements to make, {len(kept)} known.", flush=True)
         kept.measure(grid, lambda spec: _measure(spec, pool, test, results / DATA), minutes=args.minutes)
-    rows = _rows(kept.known(grid))
+    found = sorted(kept.known(grid), key=lambda row: (row["size"], list(SYSTEMS).index(row["system"])))
+    rows = means(found, ("size", "system"), FIGURES, "macro_f1")
     if args.markdown:
         print(_markdown(rows))
     else:
@@ -172,29 +172,9 @@ def _scored(test: Sequence[Annotation], answers: Sequence[Annotation]) -> dict[s
     return {name: float(found[name]) for name in ("macro_f1", "micro_f1")}
 
 
-def _rows(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """RETURNS (List[Dict[str, Any]]): One for each size and system: means over the seeds, and `macro_f1_by_seed`."""
-    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for one in sorted(found, key=lambda one: (one["size"], list(SYSTEMS).index(one["system"]))):
-        groups.setdefault((one["size"], one["system"]), []).append(one)
-    return [
-        {
-            "size": size,
-            "system": system,
-            **{
-                name: round(statistics.mean(one[name] for one in group), digits)
-                for name, digits in FIGURES.items()
-                if name in group[0]
-            },
-            "macro_f1_by_seed": [one["macro_f1"] for one in group],
-        }
-        for (size, system), group in groups.items()
-    ]
-
-
 def _markdown(rows: Sequence[dict[str, Any]]) -> str:
     """RETURNS (str): The README's table. An asterisk marks means over fewer seeds than others have."""
-    seeds = max(len(row["macro_f1_by_seed"]) for row in rows)
+    seeds = max((len(row["macro_f1_by_seed"]) for row in rows), default=0)
     lines = [["labelled", "student", "macro F1", "micro F1", "words/s", "MB"]]
     for row in rows:
         fewer = "\\*" if len(row["macro_f1_by_seed"]) < seeds else ""

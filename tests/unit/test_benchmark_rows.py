@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ROOT, several_labels
-from benchmarks.rows import Rows
+from benchmarks.rows import Rows, means
 
 README = (ROOT / "README.md").read_text(encoding="utf8")
 GRID = [{"system": system, "seed": seed} for seed in (0, 1) for system in ("a", "b")]
@@ -47,6 +47,14 @@ def test_nothing_begins_after_the_last_minute(tmp_path, capsys):
     rows.measure(GRID, lambda spec: {"f": 1.0}, minutes=0)
     assert not len(rows)
     assert capsys.readouterr().out == "0 minutes are over: 4 measurements are left.\n"
+
+
+def test_seeds_are_put_together():
+    rows = [{**spec, "f": 0.1 * number, "mb": 2.0} for number, spec in enumerate(GRID)]
+    assert means(rows, ("system",), {"f": 2, "mb": 1, "elsewhere": 1}, "f") == [
+        {"system": "a", "f": 0.1, "mb": 2.0, "f_by_seed": [0.0, 0.2]},
+        {"system": "b", "f": 0.2, "mb": 2.0, "f_by_seed": [0.1, pytest.approx(0.3)]},
+    ]
 
 
 def test_no_tested_question_is_learned(data: Path):
