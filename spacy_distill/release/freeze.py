@@ -88,6 +88,8 @@ def stock_config(nlp: Language) -> Config:
             components[name]["factory"] = _SHIPPED_AS[settings["factory"]]
             for key in _TRAINING_ONLY:
                 components[name].pop(key, None)
+            if components[name].get("threshold", 0.0) is None:  # one label a text: nothing was chosen
+                del components[name]["threshold"]
         if settings["factory"] == "transformer":  # It has its weights, and needs no more than a name of where from.
             model = dict(settings["model"])
             components[name]["model"] = {**model, "name": re.split(r"[/\\]", str(model["name"]).rstrip("/\\"))[-1]}

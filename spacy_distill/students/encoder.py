@@ -17,6 +17,7 @@ from spacy.training import Example
 from ..errors import ConfigError
 from .runtime.frozen_encoder import Encoder, FrozenEncoderTextCat, Ngrams
 from .soft_textcat import SCORES_TEXTCAT
+from .threshold import settings_of
 
 if TYPE_CHECKING:
     from .encoder_tune import Tuning
@@ -37,6 +38,7 @@ class EncoderTextCat(FrozenEncoderTextCat):
         total, as in `soft_textcat`. Exclusive classes are said as often as they are there all the same.
     tuned_layers (int): How many of the encoder's last layers learn too. They need torch.
     epochs (int): How often they learn each text: more often where there are few, less often where there are many.
+    finds_threshold (bool): See `TinyTextCat`.
     """
 
     encoder_name: str
@@ -44,6 +46,7 @@ class EncoderTextCat(FrozenEncoderTextCat):
     balance: float
     tuned_layers: int
     epochs: int
+    finds_threshold: bool
 
     def initialize(
         self,
@@ -85,6 +88,8 @@ class EncoderTextCat(FrozenEncoderTextCat):
         self.set_weights(
             given.labels, encoder, Ngrams(found.keys[:kept], found.idf[:kept]), head.dense, head.sparse, head.bias
         )
+        if self.finds_threshold:
+            self.cfg["threshold"] = settings_of(nlp, self.name)["threshold"] = head.threshold
         logger.info("%s: n-grams weigh %.2g, held-out loss %.3f", self.name, head.ngram_weight, head.loss)
 
 
@@ -126,7 +131,7 @@ def _encode(encoder: Encoder, texts: Sequence[str]) -> Any:
     assigns=["doc.cats"],
     default_config={
         "exclusive": True,
-        "threshold": 0.5,
+        "threshold": None,
         "weight": None,
         "balance": 0.5,
         "tuned_layers": 0,
@@ -139,14 +144,18 @@ def make_encoder_textcat(
     name: str,
     encoder: str,
     exclusive: bool,
-    threshold: float,
+    threshold: Optional[float],
     weight: Optional[Literal["confidence"]],
     balance: float,
     tuned_layers: int,
     epochs: int,
 ) -> EncoderTextCat:
-    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and those of `EncoderTextCat`."""
-    component = EncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
+    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and those of `EncoderTextCat`.
+
+    threshold (Optional[float]): See `make_tiny_textcat`.
+    """
+    component = EncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=0.5 if threshold is None else threshold)
+    component.finds_threshold = threshold is None and not exclusive
     component.encoder_name, component.weight, component.balance = encoder, weight, balance
     component.tuned_layers, component.epochs = tuned_layers, epochs
     return component

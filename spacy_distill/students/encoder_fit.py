@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity
+from scipy.special import expit
 
 from ..errors import InputError
 from .runtime.frozen_encoder import Encoder, Ngrams, ngrams
+from .threshold import best_threshold
 from .tiny_fit import PULL, balanced_weights, calibrate, fit, numbered
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Head:
     bias (NDArray[float]): `(K,)`.
     ngram_weight (float): How much n-grams count. At 0 F is 0.
     loss (float): The mean loss of texts that were held out, in nats. Of a tuned encoder, that of its first training.
+    threshold (float): From which score on a class holds, chosen on them; see `tiny_fit.Fit`.
     """
 
     dense: Floats
@@ -47,6 +50,7 @@ class Head:
     bias: Floats
     ngram_weight: float
     loss: float
+    threshold: float
 
 
 def select_ngrams(texts: Sequence[str]) -> Ngrams:
@@ -91,7 +95,7 @@ def fit_head(
         if best is None or fitted.loss < best.loss:
             of_encoder = fitted.weights[: 2 * half] / scale[:, None]
             of_ngrams = weight * fitted.weights[2 * half :]
-            best = Head(of_encoder, of_ngrams, fitted.bias - centre @ of_encoder, weight, fitted.loss)
+            best = Head(of_encoder, of_ngrams, fitted.bias - centre @ of_encoder, weight, fitted.loss, fitted.threshold)
     assert best is not None
     return best
 
@@ -145,10 +149,13 @@ def tune_head(
     fitted = calibrate(logits, targets[held_out], counts[held_out], exclusive=exclusive, pull=HELD_OUT * PULL)
     factor, ngram_weight = fitted.factors
     ngram_weight *= bool(len(found.keys))
+    scores = expit(factor * logits[0] + ngram_weight * logits[1] + fitted.shift)
+    threshold = 0.5 if exclusive else best_threshold(scores, targets[held_out])
     tuned, weights, bias = learn(np.ones(len(texts), dtype=bool))
     kept = weights if ngram_weight else weights[:0]
     total = factor * tuned.bias + ngram_weight * bias + fitted.shift
-    return tuned.encoder, Head(factor * tuned.dense, ngram_weight * kept, total, ngram_weight, fitted.loss)
+    head = Head(factor * tuned.dense, ngram_weight * kept, total, ngram_weight, fitted.loss, threshold)
+    return tuned.encoder, head
 
 
 def _weights_of(found: Ngrams, texts: Sequence[str]) -> Any:

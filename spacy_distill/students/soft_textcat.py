@@ -17,6 +17,7 @@ from thinc.api import Model
 
 from ..errors import InputError
 from .targets import confidence_weight, mean_weight
+from .threshold import best_threshold, settings_of
 
 STOCK_FACTORY = {"soft_textcat": "textcat", "soft_textcat_multilabel": "textcat_multilabel"}
 
@@ -119,7 +120,14 @@ class SoftTextCategorizer(_SoftMixin, TextCategorizer):
 
 
 class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
-    """`textcat_multilabel` with soft targets. Positive targets weigh by their class."""
+    """`textcat_multilabel` with soft targets. Positive targets weigh by their class.
+
+    finds_threshold (bool): Each evaluation chooses the threshold on its texts, for what is saved after it: dev's, while
+        `spacy train` trains. Once loaded from there, it stays.
+    """
+
+    finds_threshold: bool
+    _settings: Dict[str, Any]
 
     def initialize(  # type: ignore[override]
         self,
@@ -130,6 +138,18 @@ class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
     ) -> None:
         super().initialize(get_examples, nlp=nlp, labels=labels)
         self._weigh(get_examples)
+        self._settings = settings_of(nlp, self.name)
+        self._settings["threshold"] = self.cfg["threshold"]  # spaCy's own component, which may load it, wants a number
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
+        examples = list(examples)
+        if self.finds_threshold and examples:
+            scores = [[example.predicted.cats[label] for label in self.labels] for example in examples]
+            targets = [[example.reference.cats.get(label, np.nan) for label in self.labels] for example in examples]
+            found = best_threshold(np.array(scores), np.array(targets))
+            self.cfg["threshold"] = self._settings["threshold"] = found
+        scored: Dict[str, Any] = super().score(examples, **kwargs)
+        return scored
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Any:
         self._check_weighed()
@@ -173,7 +193,7 @@ def make_soft_textcat(
     "soft_textcat_multilabel",
     assigns=["doc.cats"],
     default_config={
-        "threshold": 0.5,
+        "threshold": None,
         "model": DEFAULT_MULTI_TEXTCAT_MODEL,
         "scorer": {"@scorers": "spacy.textcat_multilabel_scorer.v2"},
         "weight": None,
@@ -185,13 +205,18 @@ def make_soft_textcat_multilabel(
     nlp: Language,
     name: str,
     model: Model[Any, Any],
-    threshold: float,
+    threshold: Optional[float],
     scorer: Optional[Callable[..., Dict[str, Any]]],
     weight: Optional[Literal["confidence"]],
     balance: float,
 ) -> SoftMultiLabelTextCategorizer:
     """Make a `soft_textcat_multilabel`: `textcat_multilabel`'s own settings, and `weight` and `balance` (see
-    `_SoftMixin`)."""
-    component = SoftMultiLabelTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
+    `_SoftMixin`).
+
+    threshold (Optional[float]): See `make_tiny_textcat`; chosen on dev.
+    """
+    given = 0.5 if threshold is None else threshold
+    component = SoftMultiLabelTextCategorizer(nlp.vocab, model, name, threshold=given, scorer=scorer)
+    component.finds_threshold, component._settings = threshold is None, {}
     component.weight, component.balance = weight, balance
     return component

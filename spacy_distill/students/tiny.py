@@ -15,6 +15,7 @@ from spacy.vectors import Vectors
 
 from .runtime.collapsed_textcat import CollapsedTextCat, enlarge_tokenizer_cache
 from .soft_textcat import SCORES_TEXTCAT
+from .threshold import settings_of
 
 logger = logging.getLogger("spacy_distill")
 
@@ -34,10 +35,12 @@ class TinyTextCat(CollapsedTextCat):
         `soft_textcat`.
     balance (float): 0: no class weighs more than another while they are learned. 1: every class weighs the same in
         total, as in `soft_textcat`. Exclusive classes are said as often as they are there all the same.
+    finds_threshold (bool): The threshold is chosen on texts that are held out.
     """
 
     weight: Optional[str]
     balance: float
+    finds_threshold: bool
 
     def initialize(
         self,
@@ -77,6 +80,8 @@ class TinyTextCat(CollapsedTextCat):
         vectors, found = best
         keys, words, weights, squares = vectors.collapse(found.weights, most=most)
         self.set_weights(given.labels, keys, words, weights, squares, found.bias)
+        if self.finds_threshold:
+            self.cfg["threshold"] = settings_of(nlp, self.name)["threshold"] = found.threshold
         logger.info("%s: %d features, penalty %g, held-out loss %.3f", self.name, len(keys), found.penalty, found.loss)
 
 
@@ -94,19 +99,24 @@ def make_drop_vectors() -> Callable[[Language], Language]:
 @Language.factory(
     "tiny_textcat",
     assigns=["doc.cats"],
-    default_config={"exclusive": True, "threshold": 0.5, "weight": None, "balance": 0.5},
+    default_config={"exclusive": True, "threshold": None, "weight": None, "balance": 0.5},
     default_score_weights=SCORES_TEXTCAT,
 )
 def make_tiny_textcat(
     nlp: Language,
     name: str,
     exclusive: bool,
-    threshold: float,
+    threshold: Optional[float],
     weight: Optional[Literal["confidence"]],
     balance: float,
 ) -> TinyTextCat:
-    """Make a `tiny_textcat`: `collapsed_textcat`'s own settings, and `weight` and `balance` (see `TinyTextCat`)."""
+    """Make a `tiny_textcat`: `collapsed_textcat`'s own settings, and `weight` and `balance` (see `TinyTextCat`).
+
+    threshold (Optional[float]): From which score on a class holds, where classes are not exclusive. None: that with the
+        best F1 on texts that are held out; the saved config has it.
+    """
     enlarge_tokenizer_cache(nlp)
-    component = TinyTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
+    component = TinyTextCat(nlp.vocab, name, exclusive=exclusive, threshold=0.5 if threshold is None else threshold)
     component.weight, component.balance = weight, balance
+    component.finds_threshold = threshold is None and not exclusive
     return component

@@ -17,6 +17,8 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
+from .threshold import best_threshold
+
 Floats = NDArray[np.float64]
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)
@@ -38,12 +40,15 @@ class Fit:
     bias (NDArray[float]): `(K,)`.
     penalty (float): The chosen weight of the squared length of the weights.
     loss (float): The mean loss of held-out texts, in nats. Weights and bias are calibrated on them.
+    threshold (float): From which score on a class holds, chosen on them; see `best_threshold`. Says nothing where
+        classes are exclusive.
     """
 
     weights: Floats
     bias: Floats
     penalty: float
     loss: float
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def fit(
     given, targets, counted = targets, np.where(known, targets, 0.0), np.where(known, counted, 0.0)
     part = np.random.default_rng(seed).permutation(numbers.max() + 1)[numbers] % FOLDS
     held_out = part < folds
-    penalty, best = PENALTIES[0], None
+    penalty, best, threshold = PENALTIES[0], None, 0.5
     starts = [_start(problem, targets, counted, exclusive)] * folds
     logits = np.zeros_like(targets)
     for tried in PENALTIES:  # from the smoothest on; each starts where the one before ended
@@ -119,13 +124,15 @@ def fit(
         if best is not None and found.loss > best.loss:
             break
         penalty, best = tried, found
+        if not exclusive:
+            threshold = best_threshold(expit(found.factors[0] * logits[held_out] + found.shift), given[held_out])
     assert best is not None
     flat = _solve(problem, targets, counted, penalty, exclusive, starts[0])
     weights, bias = flat[:-classes].reshape(-1, classes), flat[-classes:]
     if problem.features is None:
         weights = vectors.T @ solve_triangular(problem.texts, weights, trans="T", lower=True, check_finite=False)
     (factor,) = best.factors
-    return Fit(factor * weights, factor * bias + best.shift, penalty, best.loss)
+    return Fit(factor * weights, factor * bias + best.shift, penalty, best.loss, threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,35 @@
+"""From which score on a label holds, where a text may have several: rare labels seldom reach one half."""
+
+from typing import Any, Dict, Optional, cast
+
+import numpy as np
+from spacy.language import Language
+
+THRESHOLDS = np.arange(0.05, 0.96, 0.05)
+"""To choose from. Finer ones would follow the chance of which texts are held out."""
+
+
+def best_threshold(scores: Any, targets: Any) -> float:
+    """Choose one threshold for all labels, by the mean of micro and macro F1.
+
+    scores (NDArray[float]): What a student says of texts that it did not learn from, `(N, K)`, 0 to 1.
+    targets (NDArray[float]): What holds, `(N, K)`: from .5 on. NaN: unknown.
+    RETURNS (float): One of `THRESHOLDS`; of equally good ones that nearest to .5.
+    """
+    known = ~np.isnan(targets)
+    holds = known & (np.nan_to_num(targets) >= 0.5)
+    wanted = holds.sum(axis=0)
+    best, found = -1.0, 0.5
+    for threshold in sorted(THRESHOLDS, key=lambda one: abs(one - 0.5)):
+        said = known & (scores >= threshold)
+        both, either = (said & holds).sum(axis=0), said.sum(axis=0) + wanted
+        f1 = (2 * both / np.maximum(either, 1))[wanted > 0]
+        value = (2 * both.sum() / max(either.sum(), 1) + (f1.mean() if len(f1) else 0.0)) / 2
+        if value > best + 1e-9:
+            best, found = value, round(float(threshold), 2)
+    return found
+
+
+def settings_of(nlp: Optional[Language], name: str) -> Dict[str, Any]:
+    """RETURNS (Dict[str, Any]): A component's part of the pipeline's config, which is saved with it."""
+    return {} if nlp is None else cast(Dict[str, Any], nlp.get_pipe_config(name))
