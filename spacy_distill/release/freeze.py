@@ -8,11 +8,12 @@ it was trained on is left in it but what the weights hold: spaCy writes every wo
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def freeze(source: Path, target: Path) -> Language:
     target.parent.mkdir(parents=True, exist_ok=True)
     frozen.to_disk(target)
     for module in carried:
-        shutil.copy(str(sys.modules[module].__file__), target)
+        shutil.copy(str(importlib.import_module(module).__file__), target)
     return spacy.load(target)
 
 
@@ -130,6 +131,11 @@ def _check_module(what: str, module: str) -> set[str]:
     return set()
 
 
+def carried_entry_points() -> list[EntryPoint]:
+    """RETURNS (List[EntryPoint]): What modules that go along register, by spaCy's groups and names."""
+    return [one for one in distribution("spacy-distill").entry_points if one.module.startswith(CARRIED)]
+
+
 def needing_words(config: Mapping[str, Any]) -> list[str]:
     """RETURNS (List[str]): The components for whose sake the words of the training texts go along: a tagger's tags or a
     ruler's patterns are among them."""
@@ -151,7 +157,11 @@ def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str
 
 
 def _module(lang: str, registry: str, name: str) -> str:
-    """RETURNS (str): The module of a registered function, preferring the language's own."""
+    """RETURNS (str): The module of a registered function, preferring the language's own. One of ours is ours, also where
+    a package that carries it was loaded before."""
+    for ours in carried_entry_points():
+        if (ours.group, ours.name) == (f"spacy_{registry}", name):
+            return ours.module
     for full_name in (f"{lang}.{name}", name):
         if util.registry.has(registry, full_name):
             return str(util.registry.find(registry, full_name)["module"])

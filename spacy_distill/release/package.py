@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from spacy.cli.package import package as spacy_package
 
 from ..errors import ConfigError, InputError, StageError
 from ..evaluation.report import speed
+from .freeze import CARRIED, carried_entry_points
 
+_ENTRY_POINTS = re.compile(r"entry_points=\{[^\n]*\}")  # of the setup.py that spaCy writes
 NOT_REQUIRED = ("spacy-distill", "spacy_distill")
 
 SILVER_NOTE = (
@@ -88,6 +91,7 @@ def package(
             require_parent=True,
         )
     _drop_our_requirement(project)
+    _add_entry_points(project, f"{meta['lang']}_{name}", {file.stem for file in frozen.glob("*.py")})
     return build_wheel(project)
 
 
@@ -96,6 +100,22 @@ def _drop_our_requirement(project: Path) -> None:
     meta = json.loads((project / "meta.json").read_text(encoding="utf8"))
     meta["requirements"] = [line for line in meta["requirements"] if Requirement(line).name not in NOT_REQUIRED]
     (project / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+
+
+def _add_entry_points(project: Path, package: str, modules: Set[str]) -> None:
+    """Have spaCy find what the package carries without importing it first: a pipeline that was loaded from it, changed
+    and saved elsewhere loads in another process.
+
+    modules (Set[str]): Names of the modules that the package carries.
+    """
+    groups: dict[str, list[str]] = {"spacy_models": [f"{package} = {package}"]}
+    for one in carried_entry_points():
+        module = one.module.removeprefix(CARRIED)
+        if module in modules:
+            groups.setdefault(one.group, []).append(f"{one.name} = {package}.{module}:{one.attr}")
+    setup = project / "setup.py"
+    said = setup.read_text(encoding="utf8")
+    setup.write_text(_ENTRY_POINTS.sub(lambda _: f"entry_points={groups!r}", said), encoding="utf8")
 
 
 def check_name(name: str, lang: str) -> str:

@@ -11,7 +11,9 @@ many threads as OMP_NUM_THREADS allows.
 """
 
 import copy
+import os
 import threading
+import weakref
 from itertools import repeat
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -96,6 +98,7 @@ class Cache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._network: Optional[Network] = None
+        _ALIVE.add(self)
 
     def __reduce__(self) -> Any:
         return Cache, ()
@@ -220,6 +223,7 @@ class Network:
         self._ops: Any = model.ops
         self._lock = threading.Lock()
         self._words = Words(self._convolutions[0], MAX_WORDS)
+        _ALIVE.add(self)
 
     def is_current(self, vocab: Vocab) -> bool:
         """RETURNS (bool): Whether the model still has the weights, and the vocabulary the vectors, of this network.
@@ -306,6 +310,19 @@ class Network:
         tokens *= self._ops.softmax_sequences(scores[:, None], lengths)
         pooled: Floats = self._ops.reduce_sum(tokens, lengths)
         return pooled
+
+
+_ALIVE: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Where a process was forked, nobody is left who would open the locks that other threads held."""
+    for one in list(_ALIVE):
+        one._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Lexemes:

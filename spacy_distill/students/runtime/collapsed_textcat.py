@@ -10,7 +10,9 @@ have length 1, where the length is that of all occurrences taken as different fe
 """
 
 import io
+import os
 import threading
+import weakref
 from itertools import islice
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
@@ -149,13 +151,31 @@ def enlarge_tokenizer_cache(nlp: Language) -> None:
 
 
 class _Lock:
-    """A lock that can be copied and sent to other processes: each gets one of its own."""
+    """A lock for a cache. Copies and other processes get one of their own.
 
-    def __init__(self) -> None:
+    whole (bool): Nobody was interrupted while writing to the cache, by a signal or because the process was forked.
+    """
+
+    def __init__(self, whole: bool = True) -> None:
         self.lock = threading.Lock()
+        self.whole = whole
+        _LOCKS.add(self)
 
     def __reduce__(self) -> Any:
-        return _Lock, ()
+        return _Lock, (self.whole,)
+
+
+_LOCKS: "weakref.WeakSet[_Lock]" = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Where a process was forked, nobody is left who would open the locks that other threads held."""
+    for one in list(_LOCKS):
+        one.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class CollapsedTextCat(Pipe):
@@ -249,15 +269,20 @@ class CollapsedTextCat(Pipe):
         self._count = end
 
     def _rows_of(self, keys: Any, docs: Sequence[Doc]) -> Any:
+        if not self._lock.whole:
+            self._forget()
+            self._lock.whole = True
         rows = self._forms.find(keys)
         new = keys[rows == 0]
         if len(new):
             new = np.unique(new)
+            self._lock.whole = False
             size = (self._count + len(new)) * (self._rows.shape[1] * 4 + self._lower.itemsize + _INDEX_BYTES)
             if size > CACHE_BYTES and self._count > 1:
                 self._forget()
                 new = np.unique(keys)
             self._learn(new, docs)
+            self._lock.whole = True
             rows = self._forms.find(keys)
         return rows
 
@@ -296,11 +321,23 @@ class CollapsedTextCat(Pipe):
             doc.cats.update(zip(labels, row))
 
     def __call__(self, doc: Doc) -> Doc:
-        return next(self.pipe([doc], batch_size=1))
+        self._require_weights()
+        try:
+            self.set_annotations([doc], self.predict([doc]))
+            return doc
+        except Exception as error:
+            self.get_error_handler()(self.name, self, [doc], error)
+            return None  # as spaCy's components do: it says that there is no doc
+
+    def _require_weights(self) -> None:
+        if not self._labels:
+            raise ValueError(
+                f"{self.name!r} has learned nothing: load a trained pipeline, or train one with spacy_distill."
+            )
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
         """YIELDS (Doc): The docs with their scores."""
-        self._require_labels()
+        self._require_weights()
         stream = iter(stream)
         while True:
             docs: List[Doc] = []

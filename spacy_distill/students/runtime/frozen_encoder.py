@@ -349,11 +349,23 @@ class _OnEncoder(Pipe):
         raise NotImplementedError
 
     def __call__(self, doc: Doc) -> Doc:
-        return next(self.pipe([doc], batch_size=1))
+        self._require_weights()
+        try:
+            self.set_annotations([doc], self.predict([doc]))
+            return doc
+        except Exception as error:
+            self.get_error_handler()(self.name, self, [doc], error)
+            return None  # as spaCy's components do: it says that there is no doc
+
+    def _require_weights(self) -> None:
+        if not self._labels:
+            raise ValueError(
+                f"{self.name!r} has learned nothing: load a trained pipeline, or train one with spacy_distill."
+            )
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
         """YIELDS (Doc): The docs with what is predicted."""
-        self._require_labels()
+        self._require_weights()
         docs = iter(stream)
         while batch := list(islice(docs, batch_size)):
             try:
@@ -379,6 +391,7 @@ class _OnEncoder(Pipe):
         return self._read({name: (Path(path) / name).read_bytes() for name in _FILES})
 
     def _files(self) -> Dict[str, bytes]:
+        self._require_weights()
         pieces = self.encoder.pieces
         facts = {
             "labels": self.label_data,
@@ -489,11 +502,13 @@ class FrozenEncoderNER(_OnEncoder):
         ]
 
     def set_annotations(self, docs: Sequence[Doc], found: Any) -> None:
-        """Write the entities to `doc.ents`, beside those that other components found before."""
+        """Write the entities to `doc.ents`, beside those that other components found before. Tokens that were blocked
+        (`doc.set_ents`) stay so."""
         for doc, spans in zip(docs, found):
-            taken = {i for span in doc.ents for i in range(span.start, span.end)}
+            blocked = [doc[token.i : token.i + 1] for token in doc if token.ent_iob == 3 and not token.ent_type]
+            taken = {i for span in [*doc.ents, *blocked] for i in range(span.start, span.end)}
             new = [Span(doc, *span) for span in spans if taken.isdisjoint(range(span[0], span[1]))]
-            doc.set_ents([*doc.ents, *new], default="outside")
+            doc.set_ents([*doc.ents, *new], blocked=blocked, default="outside")
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
         """RETURNS (Dict[str, Any]): spaCy's scores of entities."""
