@@ -214,8 +214,8 @@ def align_quotes(
     """Find every mention of every quote, on token boundaries.
 
     A quote listed several times with different labels is dealt out in order: its first listing takes the first mention,
-    the second the second. Where they do not come out even, the rest of the listings share the last mention, or the rest
-    of the mentions the last listing.
+    the second the second. Where they do not come out even, the rest of the listings share the last mention (which
+    `without_conflicts` sets apart), or the rest of the mentions the last listing.
 
     quotes (Sequence[Quote]): In the order in which the teacher gave them.
     part (Optional[Tuple[int, int]]): Start and end of the part of the text that was quoted. None: all of it.

@@ -39,8 +39,9 @@ class NERTask(Task):
     Sets `doc.ents` (no overlaps: longer entities win, then surer ones; with votes, what at least half of the samples
     named, the surest first) and `doc.spans["teacher"]` (every mention of
     every quote, with scores in `attrs["scores"]`) where the reply could be read, and leaves them alone elsewhere.
-    Quotes that mark nothing are noted under `unaligned`, each with its reason. Labels made elsewhere have offsets
-    instead of quotes: where such a span marks nothing, its tokens are missing unless another span marks them.
+    Quotes that mark nothing are noted under `unaligned`, each with its reason. Where equally sure ones give one place
+    two labels, or reach into a longer one, its tokens are missing. Labels made elsewhere have offsets instead of
+    quotes: where such a span marks nothing, its tokens are missing unless another span marks them.
 
     A span's score from log-probabilities is the probability of its quote and label as the model wrote them: exp of the
     sum, not of the mean, of their tokens' log-probabilities. The sum is a probability whatever the number of tokens;
@@ -173,9 +174,6 @@ class NERTask(Task):
                 else:
                     given.append(span)
             spans, unaligned = align_spans(tokens, given)
-            if self.samples == 1:  # Else the votes decide.
-                spans, torn = without_conflicts(tokens, spans)
-                unaligned += torn
         else:
             entities = parse_entities(reply, self.names, truncated=meta.status == "truncated")
             if entities is None:
@@ -187,6 +185,9 @@ class NERTask(Task):
             ]
             unknown = [Unaligned(each.quote, each.said, "unknown_label") for each in entities if each.label is None]
             spans, unaligned = align_quotes(tokens, quotes, part)
+        if self.samples == 1:  # Else the votes decide.
+            spans, torn = without_conflicts(tokens, spans)
+            unaligned += torn
         status: Status = "unknown_label" if unknown and not (spans or unaligned) else "ok"
         return SpanReading(status, tuple(spans), (*unaligned, *unknown))
 

@@ -136,7 +136,7 @@ def f_score(found, gold):
 
 def test_food_entities_by_gpt_35(data):
     """500 replies on lines of `LABEL: quote, quote`. The authors lost the quotes of replies that put them on lines of
-    their own; we read them."""
+    their own; we read them. Seventeen replies give many quotes several labels: what they mark is unknown."""
     rows = records(data / "reddit_cooking" / "train_gpt35.jsonl")
     nlp = spacy.blank("en")
     task = NERTask(FOOD)
@@ -163,10 +163,10 @@ def test_food_entities_by_gpt_35(data):
     print(dict(statuses), dict(reasons), f"identical: {same}", f"several lines: {one_line.count(False)}", scores)
     assert len(checked) == 177
     assert statuses == {"ok": 500}
-    assert set(reasons) <= {"not_found", "boundary"}
-    assert sum(reasons.values()) <= 16
-    assert same >= 460
+    assert set(reasons) <= {"not_found", "boundary", "two_labels", "overlap"}
+    assert reasons["not_found"] + reasons["boundary"] <= 16
+    assert reasons["two_labels"] > 250
+    assert same >= 450
     assert scores["theirs, all"] == pytest.approx(0.5266, abs=1e-4)
-    # Like for like we are at least as close to gold; read in full, the teacher itself is a little worse.
-    assert scores["ours, one line a label"] >= scores["theirs, one line a label"]
-    assert scores["ours, all"] == pytest.approx(0.50, abs=0.01)
+    assert scores["ours, one line a label"] >= scores["theirs, one line a label"] + 0.01
+    assert scores["ours, all"] == pytest.approx(0.545, abs=0.01)
