@@ -203,7 +203,10 @@ def card(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     environment.filters["speed"] = speed
     return environment.get_template("card.md.jinja").render(
-        meta=meta, evaluation=evaluation, package=f"{meta['lang']}_{meta['name']}"
+        meta=meta,
+        evaluation=evaluation,
+        package=f"{meta['lang']}_{meta['name']}",
+        classifier=next((name for name, labels in meta["labels"].items() if labels), ""),
     )
 
 

@@ -83,17 +83,21 @@ def test_the_wheel_answers_where_only_spacy_is(project, tmp_path):
         "\nnlp = sys.modules['spacy'].load('en_tiny_things')"
         "\nassert nlp.tokenizer.max_cache_size == 1_000_000"
         "\nassert not [name for name in sys.modules if name.startswith(('spacy_distill', 'scipy', 'sklearn'))]"
+        "\nnlp.add_pipe('sentencizer')"
+        "\nnlp.to_disk('saved')"
     )
     texts = [text for text, _ in TEXTS] + ["Is the lid ok?", "ça va 🙂"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, "en_tiny_things"],
-        input=json.dumps(texts),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
-    )
-    assert done.returncode == 0, done.stderr
-    trained = spacy.load(model)
-    for doc, answer in zip(trained.pipe(texts), json.loads(done.stdout), strict=True):
-        assert answer["cats"] == pytest.approx(doc.cats, abs=1e-6)
+    # What was loaded from the wheel and saved anew loads as well, in a process that has not imported the wheel.
+    for code, path in ((program, "en_tiny_things"), (Path(isolated.__file__).read_text(), "saved")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, path],
+            input=json.dumps(texts),
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        )
+        assert done.returncode == 0, done.stderr
+        answers = json.loads(done.stdout)
+        for doc, answer in zip(spacy.load(model).pipe(texts), answers, strict=True):
+            assert answer["cats"] == pytest.approx(doc.cats, abs=1e-6)

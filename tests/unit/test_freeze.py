@@ -6,6 +6,7 @@ import re
 import pytest
 import small_models as small
 import spacy
+from spacy import util
 from spacy.language import Language
 from spacy.training import Example
 
@@ -176,3 +177,10 @@ def test_freezing_again_replaces_what_was_there(trained, tmp_path):
     freeze(trained, target)
     assert not (target / "old.bin").exists()
     assert json.loads((target / "meta.json").read_text())["labels"] == {"topic": ["complaint", "praise"]}
+
+
+def test_what_is_ours_goes_along_also_where_a_package_that_carries_it_was_first(monkeypatch):
+    monkeypatch.setattr(util.registry, "find", lambda kind, name: {"module": "en_earlier.collapsed_textcat"})
+    assert check_portable({"nlp": {"lang": "en"}, "components": {"textcat": {"factory": "collapsed_textcat"}}}) == {
+        "spacy_distill.students.runtime.collapsed_textcat"
+    }

@@ -116,6 +116,11 @@ def test_the_card_of_entities_leaves_accuracy_out(evaluation):
     assert "| | micro-F1 | macro-F1 | precision | recall |" in card(META, {**evaluation, "task": "ner"})
 
 
+def test_the_card_of_several_labels_says_from_where_on_they_hold(evaluation):
+    assert 'nlp("Your text").cats.items() if score >= threshold' in card(META, {**evaluation, "exclusive": False})
+    assert "threshold" not in card(META, evaluation)
+
+
 def test_the_description_names_labels_and_teacher(evaluation):
     assert describe(META, evaluation) == "Sorts texts into a|b, c. Distilled from big-model."
     assert describe(META, None) == "Sorts texts into a|b, c."
