@@ -809,6 +809,51 @@ def test_what_people_corrected_elsewhere_comes_back_as_gold(run: Run) -> None:
     assert [row["messages"][-1]["content"] for row in srsly.read_jsonl("tune.jsonl")] == ['{"label": "bug"}'] * 2
 
 
+@pytest.mark.parametrize("form", ["csv", "prodigy", "datasets"])
+def test_export_does_not_write_over_what_people_filled_in(run: Run, form: str) -> None:
+    if form == "datasets":
+        pytest.importorskip("datasets")
+    rows = [{"text": "It broke", "label": "bug"}, {"text": "How?", "label": "question"}]
+    assert run("import", write("labels.jsonl", *rows), "pool.spacy")[0] == 0
+    command = ("export", "pool.spacy", "out/review", "--format", form)
+    assert run(*command)[0] == 0
+    assert run(*command)[0] == 0  # it would stay as it is
+    assert not Path("out/review~").exists()
+    answers = Path("out/review/answers.txt") if form == "datasets" else Path("out/review")
+    with answers.open("a", encoding="utf8") as file:
+        file.write("mine\n")
+    filled = answers.read_bytes()
+    code, _, err = run(*command)
+    assert code == 1
+    assert f"{Path('out/review')} exists, and has something else than would be written" in err
+    assert "--force" in err
+    assert answers.read_bytes() == filled
+    code, said, _ = run(*command, "--force")
+    assert (code, f"What was in it stands in {Path('out/review~')}" in said) == (0, True)
+    kept = Path("out/review~/answers.txt") if form == "datasets" else Path("out/review~")
+    assert kept.read_bytes() == filled
+    assert not answers.exists() or answers.read_bytes() != filled
+    assert run(*command)[0] == 0
+
+
+def test_export_does_not_write_over_its_input_or_gold(run: Run) -> None:
+    labels = write("labels.jsonl", {"text": "Ada", "label": [[0, 3, "WHO"]]})
+    assert run("import", labels, "pool.spacy", "--task", "ner")[0] == 0
+    before = {path: path.read_bytes() for path in (Path("pool.spacy"), labels)}
+    for options in ((), ("--force",)):
+        code, _, err = run("export", "pool.spacy", Path("pool.spacy").resolve(), "--format", "conll", *options)
+        assert code == 1
+        assert "pool.spacy is the file that is read. Name another output." in err
+    code, _, err = run("export", "pool.spacy", labels, "--format", "prodigy")
+    assert code == 1
+    assert "labels.jsonl exists" in err
+    assert {path: path.read_bytes() for path in before} == before
+    code, _, err = run("export", "typo.spacy", labels, "--format", "prodigy")
+    assert code == 1
+    assert "typo.spacy does not exist" in err
+    assert run("export", "pool.spacy", write("empty.txt"), "--format", "prodigy")[0] == 0  # there is nothing to lose
+
+
 def test_what_people_decided_is_not_overwritten(run: Run) -> None:
     rows = [{"text": "It broke", "label": "bug", "id": "r1"}, {"text": "How?", "label": "question", "id": "r2"}]
     labels = write("labels.jsonl", *rows)
