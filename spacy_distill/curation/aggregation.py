@@ -68,7 +68,8 @@ def aggregate(
     sources: Mapping[str, Sequence[Annotation]], method: Method = "majority", weights: Sequence[float] | None = None
 ) -> Aggregation:
     """Aggregate annotations. A teacher that declined or failed on a text, or does not have it, has no vote on it. What
-    people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there.
+    people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there. Sources of people's
+    decisions alone need no text in common: all of them are the result.
 
     Classes: `cats` are the shares of the votes, or the model's probabilities, and the confidence is that of the best
     class, or where several can hold of the closest decision. Entities: see `aggregation_spans`.
@@ -164,8 +165,13 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
             shared = shared or where != name
     if first is None:
         raise InputError("The sources have no records.")
-    if not shared:
+    if not shared and not all(_by_people(records) for records in sources.values()):
         raise InputError(f"No two of {', '.join(sources)} have an id in common. Annotate the same file of texts.")
+
+
+def _by_people(records: Sequence[Annotation]) -> bool:
+    """RETURNS (bool): Whether people decided on all texts of a source."""
+    return all(record.gold for record in records)
 
 
 def _rows(sources: Mapping[str, Sequence[Annotation]]) -> list[Row]:

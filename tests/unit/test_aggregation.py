@@ -112,6 +112,18 @@ def accuracy(found: Aggregation, truth: list[int]) -> float:
     return float(np.mean([r.label == LABELS[t] for r, t in zip(found.annotations, truth, strict=True)]))
 
 
+@pytest.mark.parametrize("method", ["majority", "weighted", "dawid-skene"])
+def test_what_people_decided_on_different_texts_is_joined(method: str) -> None:
+    people = {name: [say(number, "tea", gold=True)] for number, name in enumerate("abc")}
+    found = aggregate(people, method)  # type: ignore[arg-type]
+    assert [(result.id, result.label, result.gold) for result in found.annotations] == [
+        (f"r{number}", "tea", True) for number in range(3)
+    ]
+    assert (found.counts["texts"], found.counts["in_all_sources"], found.counts["one_vote"]) == (3, 0, 3)
+    with pytest.raises(InputError, match="No two of a, b, c, d have an id in common"):
+        aggregate({**people, "d": [say(7, "tea", gold=True), say(8, "tea")]}, method)  # type: ignore[arg-type]
+
+
 def test_the_model_finds_out_who_is_good() -> None:
     given = [0.95, 0.6, 0.5, 0.45, 0.45]
     truth, sources = crowd(0, given)
@@ -369,3 +381,17 @@ def test_files(tmp_path: Path) -> None:
         aggregate_files(paths[:2], paths[2])
     with pytest.raises(InputError, match="given twice"):
         aggregate_files([paths[0], paths[0]], output)
+
+
+def test_an_aggregation_without_the_people_does_not_write_over_the_one_with_them(tmp_path: Path) -> None:
+    teachers = [save(tmp_path / f"{name}.spacy", say(0, "milk"), say(1, "milk")) for name in "ab"]
+    people = save(tmp_path / "people.spacy", say(0, "tea", gold=True))
+    output = tmp_path / "all.spacy"
+    aggregate_files([*teachers, people], output)
+    before = output.read_bytes(), output.with_suffix(".json").read_bytes()
+    with pytest.raises(InputError, match=r"all\.spacy holds what people decided on 1 text \(r0\)"):
+        aggregate_files(teachers, output)
+    assert (output.read_bytes(), output.with_suffix(".json").read_bytes()) == before
+    others = save(tmp_path / "others.spacy", say(0, "rum", gold=True))
+    found = aggregate_files([*teachers, people, others], output)  # people disagree, and the result says so
+    assert (found.annotations[0].gold, found.annotations[0].confidence) == (False, 0.5)
