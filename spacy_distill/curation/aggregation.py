@@ -69,7 +69,8 @@ def aggregate(
 ) -> Aggregation:
     """Aggregate annotations. A teacher that declined or failed on a text, or does not have it, has no vote on it. What
     people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there. Sources of people's
-    decisions alone need no text in common: all of them are the result.
+    decisions alone need no text in common: all of them are the result. Where all sources but one are such, what one
+    source alone says of a text stays as it is, with its own scores and confidence.
 
     Classes: `cats` are the shares of the votes, or the model's probabilities, and the confidence is that of the best
     class, or where several can hold of the closest decision. Entities: see `aggregation_spans`.
@@ -90,8 +91,13 @@ def aggregate(
     weighing = _weights(method, weights, found, len(sources))
     outcome = decide(ballots, first, method, weighing)
     results = [_unanswered(row) for row in rows]
+    joined = sum(not _by_people(records) for records in sources.values()) < 2
     for index, answer in zip(voting, outcome.answers, strict=True):
-        results[index] = replace(results[index], **answer)
+        said = [record for record in voters[index] if record is not None]
+        if joined and len(said) == 1:
+            results[index] = replace(said[0], group=results[index].group)
+        else:
+            results[index] = replace(results[index], **answer)
     results = [
         replace(result, provenance=_provenance(row, list(sources), method))
         for result, row in zip(results, rows, strict=True)

@@ -124,6 +124,37 @@ def test_what_people_decided_on_different_texts_is_joined(method: str) -> None:
         aggregate({**people, "d": [say(7, "tea", gold=True), say(8, "tea")]}, method)  # type: ignore[arg-type]
 
 
+def test_what_people_did_not_check_stays_as_the_only_teacher_said_it() -> None:
+    soft = {"tea": 0.6, "milk": 0.3, "rum": 0.1}
+    unsure = [replace(say(n, "tea"), cats=soft, confidence=0.6, confidence_kind="logprob") for n in range(2)]
+    pool, people = [*unsure, say(2, "unparsed")], [say(0, "milk", gold=True)]
+    found = aggregate({"pool": pool, "people": people, "later": [say(9, "rum", gold=True)]}).annotations
+    assert [(result.label, result.gold, result.status) for result in found] == [
+        ("milk", True, "ok"),
+        ("tea", False, "ok"),
+        (None, False, "unparsed"),
+        ("rum", True, "ok"),
+    ]
+    assert (found[1].cats, found[1].confidence, found[1].confidence_kind) == (soft, 0.6, "logprob")
+    assert (found[0].confidence, found[0].confidence_kind) == (None, None)
+    voted = aggregate({"pool": pool, "other": pool[2:], "people": people}).annotations
+    assert (voted[1].confidence, voted[1].confidence_kind) == (1.0, "votes")
+
+
+def test_entities_of_the_only_teacher_stay_as_it_said_them(tmp_path: Path) -> None:
+    ada, library = (replace(find((quote, "PER")), id=quote) for quote in ("Ada Lovelace", "Library"))
+    span = replace((ada.ents or ())[0], score=0.7)
+    doubtful = find(("Babbage", "PER"), ("New York", "LOC")).ents or ()
+    ada = replace(ada, ents=(span,), missing=doubtful[:1], doubtful=doubtful[1:], confidence=0.7)
+    people = replace(library, gold=True)
+    aggregate_files(
+        [save(tmp_path / "pool.spacy", ada, library), save(tmp_path / "people.spacy", people)], tmp_path / "all.spacy"
+    )
+    back, checked = (annotations_of(doc)[0] for doc in read_docs(tmp_path / "all.spacy", spacy.blank("en").vocab))
+    assert (back.ents, unknown(back), back.doubtful, back.confidence) == ((span,), ["Babbage"], doubtful[1:], 0.7)
+    assert (checked.ents, checked.gold) == (people.ents, True)
+
+
 def test_the_model_finds_out_who_is_good() -> None:
     given = [0.95, 0.6, 0.5, 0.45, 0.45]
     truth, sources = crowd(0, given)
