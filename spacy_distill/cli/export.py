@@ -42,7 +42,7 @@ def export(
 
     from ..annotate import load_teacher
     from ..docs import read_annotations
-    from ..errors import ConfigError
+    from ..errors import ConfigError, counted
     from ..files import keep_old
     from ..formats.registry import holds_other, write
     from ..formats.types import Tools
@@ -72,7 +72,7 @@ def export(
             )
         kept = keep_old(output)
     aside = write(records, output, format_, tools)
-    console.print(f"{len(records)} records: {len(records) - len(aside)} written.")
+    console.print(f"{counted(len(records), 'record')}: {len(records) - len(aside)} written.")
     print_aside(aside)
     console.print(f"Wrote {output}")
     if kept is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, counted
 from ..tasks.labels_combined import failure
 from ..types import Annotation
 from .aggregation_decisions import decide
@@ -138,7 +138,8 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
         if method != "weighted":
             raise ConfigError(f'Weights are for the method "weighted"; the method is "{method}".')
         if len(weights) != len(sources):
-            raise ConfigError(f"Found {len(weights)} weights for {len(sources)} sources: give one for each, in order.")
+            found = f"{counted(len(weights), 'weight')} for {len(sources)} sources"
+            raise ConfigError(f"Found {found}: give one for each, in order.")
         if not all(np.isfinite(weight) and weight > 0 for weight in weights):
             raise ConfigError(f"The weights are {', '.join(map(str, weights))}; expected numbers above 0.")
     first: Annotation | None = None
@@ -151,10 +152,10 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
             if record.id in seen:
                 raise InputError(f"{name}: the id {record.id!r} occurs twice. Ids must be unique.")
             seen.add(record.id)
-            if (record.task, record.exclusive) != (first.task, first.exclusive):
+            if _kind(record) != _kind(first):
                 raise InputError(
-                    f"{name}, record {record.id}: annotated for another task than the first source, or with classes"
-                    " that exclude each other in one and not in the other. Annotate both in one way."
+                    f"{name}, record {record.id}, is for {_kind(record)}, and the first source for {_kind(first)}."
+                    " Annotate both in one way."
                 )
             if set(record.labels) != set(first.labels):
                 differing = ", ".join(map(repr, sorted(set(record.labels) ^ set(first.labels))[:5]))
@@ -173,6 +174,12 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
         raise InputError("The sources have no records.")
     if not shared and not all(_by_people(records) for records in sources.values()):
         raise InputError(f"No two of {', '.join(sources)} have an id in common. Annotate the same file of texts.")
+
+
+def _kind(record: Annotation) -> str:
+    if record.task == "ner":
+        return "ner"
+    return f"textcat with {'one class' if record.exclusive else 'several classes'} a text"
 
 
 def _by_people(records: Sequence[Annotation]) -> bool:

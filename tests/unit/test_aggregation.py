@@ -355,7 +355,11 @@ def test_entities_by_the_model() -> None:
         ([say(0, "tea"), say(0, "milk")], "b: the id 'r0' occurs twice"),
         ([replace(say(0, "tea"), text="other")], "Record r0 has one text in a and another in b"),
         ([replace(say(0, "tea"), labels=("tea", "Milk", "rum"))], r"b, record r0: other labels.*'Milk', 'milk'"),
-        ([say(0, "tea", exclusive=False)], "b, record r0: annotated for another task"),
+        (
+            [say(0, "tea", exclusive=False)],
+            "for textcat with several classes a text, and the first source for textcat with one class a text",
+        ),
+        ([replace(find(), text="text 0")], "b, record r0, is for ner, and the first source for textcat with one class"),
         ([say(7, "tea")], "No two of a, b have an id in common"),
     ],
 )
@@ -370,7 +374,7 @@ def test_sources_that_do_not_fit(second: list[Annotation], message: str) -> None
         (1, {}, "majority needs 2 sources or more, found 1"),
         (2, {"method": "dawid-skene"}, "cannot tell two teachers apart"),
         (2, {"weights": [1, 2]}, 'the method is "majority"'),
-        (2, {"method": "weighted", "weights": [1]}, "1 weights for 2 sources"),
+        (2, {"method": "weighted", "weights": [1]}, "Found 1 weight for 2 sources"),
         (2, {"method": "weighted", "weights": [1, float("nan")]}, "numbers above 0"),
     ],
 )
