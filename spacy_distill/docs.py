@@ -19,7 +19,7 @@ from spacy.tokens import Span as DocSpan
 from spacy.vocab import Vocab
 from srsly.msgpack import msgpack_decoders, msgpack_encoders
 
-from .errors import InputError, StageError
+from .errors import InputError, StageError, counted
 from .types import Annotation, Span, TaskName, Text
 
 SPANS_KEY = "teacher"
@@ -274,8 +274,8 @@ def check_gold_kept(path: Path, annotations: Iterable[Annotation] = ()) -> None:
         raise InputError(f"{path} exists, and neither `annotate` nor `import` wrote it. {remedy}") from None
     if lost:
         shown = ", ".join([*lost][:SHOWN_IDS]) + (", …" if len(lost) > SHOWN_IDS else "")
-        texts = f"{len(lost)} text{'s' if len(lost) > 1 else ''} ({shown})"
-        raise InputError(f"{path} holds what people decided on {texts}, which would be lost. {remedy}")
+        texts = counted(len(lost), "text")
+        raise InputError(f"{path} holds what people decided on {texts} ({shown}), which would be lost. {remedy}")
 
 
 def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:

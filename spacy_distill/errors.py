@@ -41,3 +41,8 @@ class PendingError(TeacherError):
 
 class StageError(DistillError, RuntimeError):
     """A stage has nothing to work on. The message names the stage to run first, or the setting that emptied it."""
+
+
+def counted(count: int, noun: str) -> str:
+    """RETURNS (str): How many, for messages: "1 text", "2 texts"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

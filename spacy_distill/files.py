@@ -1,9 +1,10 @@
-"""Files that several stages write or name: their hash, and JSON for people and programs."""
+"""Files that several stages write, name or replace: their hash, what was in them, and JSON for people and programs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,30 @@ def shown_path(path: Path) -> str:
 def describe_file(path: Path) -> dict[str, str]:
     """RETURNS (Dict[str, str]): `path`, see `shown_path`, and `sha256`."""
     return {"path": shown_path(path), "sha256": file_sha256(path)}
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """RETURNS (bool): Whether both are files with the same bytes, or folders of such files under the same names."""
+    if one.is_dir() != other.is_dir():
+        return False
+    if one.is_file():
+        return one.read_bytes() == other.read_bytes()
+    names = [{path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)]
+    return names[0] == names[1] and all(same_content(one / name, other / name) for name in names[0])
+
+
+def keep_old(path: Path) -> Path:
+    """Keep what is in a file, or a folder, before it is written over: a copy of the file, or the folder itself.
+
+    RETURNS (Path): `NAME~`, beside it. What an earlier call left there is replaced.
+    """
+    old = path.with_name(f"{path.name}~")
+    if path.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    else:
+        shutil.copyfile(path, old)
+    return old
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 from rich.table import Table
 
+from ..errors import counted
 from ..types import TaskName
 from .common import SHOWN_LABELS, check_docbin_name, console
 
@@ -21,7 +22,7 @@ SHOWN_TEACHERS = 8
 
 def aggregate(
     sources: Annotated[
-        list[Path], typer.Argument(help="The same texts annotated by each teacher (.spacy), two or more.")
+        list[Path], typer.Argument(help="The same texts annotated by each teacher, or by people (.spacy); two or more.")
     ],
     output: Annotated[Path, typer.Argument(help="Where the result goes: a .spacy file (DocBin). Comes last.")],
     method: Annotated[
@@ -37,7 +38,10 @@ def aggregate(
 
     Reads what `annotate` or `import` wrote for the same texts, once for each teacher; matches them by id; writes docs
     as these do, with the aggregated annotation, and the books beside them as JSON. A teacher that declined or failed on
-    a text, or does not have it, has no vote there. What people checked is never outvoted.
+    a text, or does not have it, has no vote there. What people checked is never outvoted: so it joins corrections with
+    what they correct, and several sessions of corrections, which need no text in common. Beside one teacher alone, what
+    nobody checked stays as it is. An **output** that holds what people decided is written over only where they have a
+    say again.
 
     **majority**: every vote counts the same; a good start. **weighted**: good teachers count more. **dawid-skene**:
     finds out from the votes alone how often each teacher takes which label for which (three teachers or more); best
@@ -68,7 +72,8 @@ def aggregate(
 
 
 def _print_teachers(found: Aggregation) -> None:
-    table = Table(title=f"{found.counts['texts']} texts, {len(found.teachers)} teachers", title_justify="left")
+    texts = counted(found.counts["texts"], "text")
+    table = Table(title=f"{texts}, {len(found.teachers)} teachers", title_justify="left")
     table.add_column("teacher")
     for name in ("texts", "absent", "no vote", "votes", "overruled", "agreement"):
         table.add_column(name, justify="right")
@@ -116,20 +121,20 @@ def _print_agreement(found: Aggregation, measured: Agreement) -> None:
 def _in_words(found: Aggregation) -> list[str]:
     counts = found.counts
     said = [
-        f"{counts['texts']} texts: {counts['unanimous']} unanimous, {counts['disputed']} disputed,"
+        f"{counted(counts['texts'], 'text')}: {counts['unanimous']} unanimous, {counts['disputed']} disputed,"
         f" {counts['one_vote']} with one vote alone, {counts['without_a_vote']} with none."
     ]
     if absent := counts["texts"] - counts["in_all_sources"]:
-        said.append(f"{absent} texts are not in all sources: those that have them decide.")
+        said.append(f"{counted(absent, 'text')} not in all sources: those that have the text decide.")
     if "candidates" in counts:
         said.append(
             f"{counts['candidates']} stretches were named, {counts['with_several_boundaries']} of them with several"
             f" boundaries; {counts['became_entities']} became entities, the others are unknown."
         )
     if even := counts.get("even"):
-        said.append(f"{even} decisions are even: the scores say so, and a hard label would be arbitrary.")
+        said.append(f"{counted(even, 'decision')} even: the scores say so, and a hard label would be arbitrary.")
     if "against_majority" in counts:
-        said.append(f"{counts['against_majority']} decisions go against the plain majority.")
+        said.append(f"{counted(counts['against_majority'], 'decision')} against the plain majority.")
     return said
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def print_books(books: Books, *, imported: bool = False) -> None:
     imported (bool): The replies were made elsewhere: nothing was asked for.
     """
     for task, statuses in books.statuses.items():
-        table = Table(title=f"{task}: {books.texts} texts", title_justify="left")
+        table = Table(title=f"{task}: {counted(books.texts, 'text')}", title_justify="left")
         table.add_column("status")
         table.add_column("texts", justify="right")
         table.add_column("label")
@@ -133,7 +133,7 @@ def print_books(books: Books, *, imported: bool = False) -> None:
     speed = f" ({tokens / books.elapsed_s:,.0f} tokens a second)" if tokens and books.elapsed_s else ""
     spent = f", {books.prompt_tokens:,} + {books.reply_tokens:,} tokens{speed}" if tokens else ""
     if imported:
-        console.print(f"{books.texts} records read in {books.elapsed_s:.1f} s.")
+        console.print(f"{counted(books.texts, 'record')} read in {books.elapsed_s:.1f} s.")
     else:
         asked = f"{books.asked} replies asked for in {books.elapsed_s:.1f} s{spent}"
         console.print(f"{asked}; {books.from_ledger} were in the ledger.")
@@ -149,7 +149,7 @@ def print_books(books: Books, *, imported: bool = False) -> None:
 
 def _print_failures(books: Books) -> None:
     failed = books.failures.total()
-    console.print(f"{failed} prompts got no reply:")
+    console.print(f"{counted(failed, 'prompt')} got no reply:")
     for reason, count in books.failures.most_common(SHOWN_FAILURES):
         console.print(f"  {count} × {reason}{_remedy(reason)}")
     if len(books.failures) > SHOWN_FAILURES:
@@ -196,7 +196,7 @@ def print_aside(aside: Sequence[tuple[str, str]]) -> None:
     aside (Sequence[Tuple[str, str]]): Each record's place or id, and the reason.
     """
     if aside:
-        console.print(f"{len(aside)} records set aside:")
+        console.print(f"{counted(len(aside), 'record')} set aside:")
     for reason, count in Counter(reason for _, reason in aside).most_common():
         which = [place for place, why in aside if why == reason]
         more = ", …" if count > SHOWN_FAILURES else ""

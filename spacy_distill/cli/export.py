@@ -21,6 +21,9 @@ def export(
     config: Annotated[
         Optional[Path], typer.Option(help="Teacher config with the prompt, for --format openai-finetune.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over an output that is there; what was in it stays in NAME~.")
+    ] = False,
 ) -> None:
     """Write annotations in another tool's form, for people to check or for another program to use.
 
@@ -28,7 +31,8 @@ def export(
     (records as JSON), in which the teacher's answers are suggestions and gold is answered already; a table as **csv**
     or Hugging Face **datasets** with an empty column `gold` for people to fill; **conll** (IOB2); or
     **openai-finetune**, chat JSONL with the prompts of a teacher **config**. All but the last can be imported again,
-    with scores, groups and provenance. What a form cannot hold is set aside, counted and named.
+    with scores, groups and provenance. What a form cannot hold is set aside, counted and named. An output that is there
+    may have people's answers: it is not written over, unless it would stay as it is, or with --force.
 
     Example: `spacy-distill export annotations/pool.spacy review.jsonl --format prodigy`
 
@@ -38,12 +42,15 @@ def export(
 
     from ..annotate import load_teacher
     from ..docs import read_annotations
-    from ..errors import ConfigError
-    from ..formats.registry import write
+    from ..errors import ConfigError, counted
+    from ..files import keep_old
+    from ..formats.registry import holds_other, write
     from ..formats.types import Tools
     from ..tasks.base import Task
     from ..teacher.base import TeacherModel
 
+    if output.exists() and annotations.exists() and output.samefile(annotations):
+        raise ConfigError(f"{output} is the file that is read. Name another output.")
     nlp = blank(lang)
     records = read_annotations(annotations, nlp.vocab, task)
     teacher, system = None, None
@@ -55,7 +62,18 @@ def export(
                 system = model.params.get("system") if isinstance(model, TeacherModel) else None
         if teacher is None:
             raise ConfigError(f"{config} has no task of ours for {records[0].task}.")
-    aside = write(records, output, format_, Tools(nlp, teacher, system))
-    console.print(f"{len(records)} records: {len(records) - len(aside)} written.")
+    tools = Tools(nlp, teacher, system)
+    kept = None
+    if holds_other(records, output, format_, tools):
+        if not force:
+            raise ConfigError(
+                f"{output} exists, and has something else than would be written, such as people's answers. Name another"
+                f" output, or write over it with --force: what is in it then stays in {output.name}~."
+            )
+        kept = keep_old(output)
+    aside = write(records, output, format_, tools)
+    console.print(f"{counted(len(records), 'record')}: {len(records) - len(aside)} written.")
     print_aside(aside)
     console.print(f"Wrote {output}")
+    if kept is not None:
+        console.print(f"What was in it stands in {kept}.")

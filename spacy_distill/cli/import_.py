@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -15,6 +15,7 @@ from .common import blank, check_docbin_name, console, print_aside, print_books
 
 if TYPE_CHECKING:
     from ..formats.types import Imported
+    from ..types import Annotation
 
 SHOWN_MISFITS = 3
 MOST_OF_OTHER_FORM = 0.1
@@ -70,11 +71,13 @@ def import_(
     had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
     exported. Skipped or ignored records, and texts on which people disagree, are set aside and counted. Spans that do
     not stand on the tokens of --lang are not moved: they are reported, and their tokens count as unknown. An **output**
-    that holds what people decided is not overwritten, unless by what they decided on the same texts.
+    that holds what people decided is not overwritten, unless by what they decided on the same texts; nor one with texts
+    that the corrections are not of.
 
     Example: `spacy-distill import labels.jsonl annotations/pool.spacy --label-field llm --label ham --label spam`
 
-    Next: `spacy-distill curate`.
+    Next: `spacy-distill curate`; but join corrections with the teacher's annotations first, and those of several
+    sessions: `spacy-distill aggregate annotations/pool.spacy corrections.spacy annotations/merged.spacy`.
     """
     from ..annotate import annotate
     from ..docs import check_gold_kept, write_docs
@@ -132,14 +135,16 @@ def import_(
 def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
     """Write what another tool's file says as docs, and the books beside them."""
     from ..docs import check_gold_kept, doc_of, write_docs
-    from ..errors import InputError
+    from ..errors import InputError, counted
     from ..files import write_json
 
     made = found.annotations
     if not made:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(why for _, why in found.aside).items())
-        raise InputError(f"{source}: none of {found.records} records is an answer ({reasons or 'the file is empty'}).")
+        given = counted(found.records, "record")
+        raise InputError(f"{source}: none of {given} is an answer ({reasons or 'the file is empty'}).")
     check_gold_kept(output, made)
+    _check_texts_kept(output, made, source)
     nlp = blank(lang)
     docs = [doc_of(nlp, annotation) for annotation in made]
     misfits = [(annotation, span) for annotation, (_, spans) in zip(made, docs, strict=True) for span in spans]
@@ -154,20 +159,47 @@ def _write(found: Imported, source: Path, output: Path, lang: str) -> None:
         "misfits": [[annotation.id, span.start, span.end, span.label] for annotation, span in misfits],
     }
     write_json(output.with_suffix(".json"), books)
-    repeats = f"; {found.repeats} say of a text what others say too" if found.repeats else ""
-    console.print(f"{found.records} records: {len(made)} texts, {books['gold']} of them gold{repeats}.")
+    repeats = f"; {found.repeats} more on the same texts" if found.repeats else ""
+    texts = counted(len(made), "text")
+    console.print(f"{counted(found.records, 'record')}: {texts}, {books['gold']} of them gold{repeats}.")
     print_aside(found.aside)
     if found.changed:
         console.print(
-            f"{len(found.changed)} texts have another answer than was exported, but the file does not say that a person"
-            f" gave it ({', '.join(found.changed[:3])}): if one did, import with --gold."
+            f"{counted(len(found.changed), 'text')} with another answer than was exported, though the file does not say"
+            f" that a person gave it ({', '.join(found.changed[:3])}): if one did, import with --gold."
         )
     if misfits:
-        console.print(f"{len(misfits)} spans do not stand on the tokens of --lang {lang}; their tokens are unknown:")
+        console.print(f"{counted(len(misfits), 'span')} off the tokens of --lang {lang}; the tokens there are unknown:")
     for annotation, span in misfits[:SHOWN_MISFITS]:
         quote = annotation.text[span.start : span.end]
         console.print(f"  {annotation.id}: {span.label} at {span.start}-{span.end}, {quote!r}")
     console.print(f"Wrote {output} and {output.with_suffix('.json')}")
+
+
+def _check_texts_kept(output: Path, made: Sequence[Annotation], source: Path) -> None:
+    """Look at a file before corrections take its place: they are often of a part of its texts alone.
+
+    RAISES (InputError): It has annotations, for the same task or another, of texts that are not in what was made.
+    """
+    import shlex
+
+    from spacy.vocab import Vocab
+
+    from ..docs import annotations_of, read_docs
+    from ..errors import InputError, counted
+
+    if not output.exists():
+        return
+    given = {(annotation.task, annotation.id) for annotation in made}
+    there = {(each.task, each.id) for doc in read_docs(output, Vocab()) for each in annotations_of(doc)}
+    if others := {task for task, _ in there} - {made[0].task}:
+        raise InputError(f"{output} has annotations for {others.pop()}, which would be lost. Name another output.")
+    if lost := len(there - given):
+        names = [output, *(output.with_stem(f"{output.stem}_{what}") for what in ("corrections", "merged"))]
+        raise InputError(
+            f"{output} has {counted(lost, 'text')} of which {source} says nothing, and they would be lost. Write the"
+            f" corrections to {names[1]}, then join them: spacy-distill aggregate {shlex.join(map(str, names))}"
+        )
 
 
 def labels_that_occur(labels_file: Path, field: str, remedy: str) -> list[str]:

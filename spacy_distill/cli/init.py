@@ -67,6 +67,7 @@ def init(
     import jinja2
 
     from ..errors import ConfigError, InputError
+    from ..files import keep_old
     from ..teacher.chat import check_endpoint, check_key_env
     from ..texts import check_labels, gold_annotations, read_texts
 
@@ -161,7 +162,7 @@ def init(
     new |= {target: source.read_bytes() for target, source in copies.items()}
     changed = [path for path, content in new.items() if path.exists() and path.read_bytes() != content]
     for path in changed:
-        shutil.copyfile(path, path.with_name(f"{path.name}~"))
+        keep_old(path)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf8")

@@ -67,7 +67,7 @@ def sweep(
     """
     from ..corpus.build import DEV, LABELS, TRAIN
     from ..corpus.splits import find_splits
-    from ..errors import ConfigError, StageError
+    from ..errors import ConfigError, StageError, counted
     from ..evaluation.race import choose, groups, race
     from ..evaluation.race_files import FIGURES, PICTURE, WINNER, read_corpus, write
     from ..evaluation.verdict import FEW_UNITS
@@ -98,7 +98,9 @@ def sweep(
     console.print(f"Chosen: {chosen.tier} ({why}), {how}.")
     doubt = [one.tier for one in candidates[1:] if not one.behind.significant]
     if (independent := len(set(groups(devs)))) < FEW_UNITS:
-        console.print(f"Dev has only {independent} texts, or groups of texts: too few for the intervals to be trusted.")
+        console.print(
+            f"Dev has only {counted(independent, 'text')}, or groups: too few for the intervals to be trusted."
+        )
     elif doubt:
         console.print(f"{texts} dev texts do not tell {candidates[0].tier}, the best, from {', '.join(doubt)}.")
     console.print(f"Wrote {output_dir / WINNER}, {output_dir / FIGURES} and {output_dir / PICTURE}")

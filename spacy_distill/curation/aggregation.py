@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, counted
 from ..tasks.labels_combined import failure
 from ..types import Annotation
 from .aggregation_decisions import decide
@@ -68,7 +68,9 @@ def aggregate(
     sources: Mapping[str, Sequence[Annotation]], method: Method = "majority", weights: Sequence[float] | None = None
 ) -> Aggregation:
     """Aggregate annotations. A teacher that declined or failed on a text, or does not have it, has no vote on it. What
-    people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there.
+    people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there. Sources of people's
+    decisions alone need no text in common: all of them are the result. Where all sources but one are such, what one
+    source alone says of a text stays as it is, with its own scores and confidence.
 
     Classes: `cats` are the shares of the votes, or the model's probabilities, and the confidence is that of the best
     class, or where several can hold of the closest decision. Entities: see `aggregation_spans`.
@@ -89,8 +91,13 @@ def aggregate(
     weighing = _weights(method, weights, found, len(sources))
     outcome = decide(ballots, first, method, weighing)
     results = [_unanswered(row) for row in rows]
+    joined = sum(not _by_people(records) for records in sources.values()) < 2
     for index, answer in zip(voting, outcome.answers, strict=True):
-        results[index] = replace(results[index], **answer)
+        said = [record for record in voters[index] if record is not None]
+        if joined and len(said) == 1:
+            results[index] = replace(said[0], group=results[index].group)
+        else:
+            results[index] = replace(results[index], **answer)
     results = [
         replace(result, provenance=_provenance(row, list(sources), method))
         for result, row in zip(results, rows, strict=True)
@@ -131,7 +138,8 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
         if method != "weighted":
             raise ConfigError(f'Weights are for the method "weighted"; the method is "{method}".')
         if len(weights) != len(sources):
-            raise ConfigError(f"Found {len(weights)} weights for {len(sources)} sources: give one for each, in order.")
+            found = f"{counted(len(weights), 'weight')} for {len(sources)} sources"
+            raise ConfigError(f"Found {found}: give one for each, in order.")
         if not all(np.isfinite(weight) and weight > 0 for weight in weights):
             raise ConfigError(f"The weights are {', '.join(map(str, weights))}; expected numbers above 0.")
     first: Annotation | None = None
@@ -144,10 +152,10 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
             if record.id in seen:
                 raise InputError(f"{name}: the id {record.id!r} occurs twice. Ids must be unique.")
             seen.add(record.id)
-            if (record.task, record.exclusive) != (first.task, first.exclusive):
+            if _kind(record) != _kind(first):
                 raise InputError(
-                    f"{name}, record {record.id}: annotated for another task than the first source, or with classes"
-                    " that exclude each other in one and not in the other. Annotate both in one way."
+                    f"{name}, record {record.id}, is for {_kind(record)}, and the first source for {_kind(first)}."
+                    " Annotate both in one way."
                 )
             if set(record.labels) != set(first.labels):
                 differing = ", ".join(map(repr, sorted(set(record.labels) ^ set(first.labels))[:5]))
@@ -164,8 +172,19 @@ def _check(sources: Mapping[str, Sequence[Annotation]], method: Method, weights:
             shared = shared or where != name
     if first is None:
         raise InputError("The sources have no records.")
-    if not shared:
+    if not shared and not all(_by_people(records) for records in sources.values()):
         raise InputError(f"No two of {', '.join(sources)} have an id in common. Annotate the same file of texts.")
+
+
+def _kind(record: Annotation) -> str:
+    if record.task == "ner":
+        return "ner"
+    return f"textcat with {'one class' if record.exclusive else 'several classes'} a text"
+
+
+def _by_people(records: Sequence[Annotation]) -> bool:
+    """RETURNS (bool): Whether people decided on all texts of a source."""
+    return all(record.gold for record in records)
 
 
 def _rows(sources: Mapping[str, Sequence[Annotation]]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ..docs import annotate_doc, read_annotated, write_docs
+from ..docs import annotate_doc, check_gold_kept, read_annotated, write_docs
 from ..errors import InputError
 from ..files import describe_file, shown_path, write_json
 from ..types import Annotation, TaskName
@@ -31,7 +32,8 @@ def aggregate_files(
     """Aggregate annotated DocBins: see `aggregate`. The docs written have the tokens of the first source that has the
     text, and no annotation but the aggregated one.
 
-    RAISES (InputError): A file given twice, or an output that is there and that no aggregation wrote.
+    RAISES (InputError): A file given twice; or an output that is there and that no aggregation wrote, or that has
+        people's decisions on texts on which no source has one.
     RAISES (StageError): No such file, or one without docs.
     """
     resolved = Counter(path.resolve() for path in sources)
@@ -52,6 +54,7 @@ def aggregate_files(
         for doc, record in zip(read, records[name], strict=True):
             docs.setdefault(record.id, doc)
     found = aggregate(records, method, weights)
+    check_gold_kept(output, itertools.chain(*records.values()))
     write_docs(output, _docs(docs, found))
     write_json(books_path, _books(found, method, sources))
     return found

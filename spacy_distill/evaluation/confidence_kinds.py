@@ -12,7 +12,7 @@ import numpy as np
 from spacy.vocab import Vocab
 
 from ..docs import read_annotations
-from ..errors import InputError, StageError
+from ..errors import InputError, StageError, counted
 from ..files import describe_file, write_json
 from ..texts import gold_annotations, is_config_key, read_texts
 from ..types import Annotation, ConfidenceKind, TaskName
@@ -124,8 +124,8 @@ def _independent(judged: Judged) -> int:
 def _too_few(judged: Sequence[Judged]) -> list[str]:
     few = [each for each in judged if _independent(each) < FEW_UNITS]
     return [
-        f"{each.name}: answers to only {_independent(each)} texts, or groups of texts: too few to tell whether its"
-        " confidence can be trusted, or whether to filter by it. 100 are a beginning, 300 are better."
+        f"{each.name}: answers to only {counted(_independent(each), 'text')}, or groups of texts: too few to tell"
+        " whether its confidence can be trusted, or whether to filter by it. 100 are a beginning, 300 are better."
         for each in few
     ]
 

@@ -1,12 +1,14 @@
-"""The formats by name, and the two things to do with one."""
+"""The formats by name, and what to do with one: read, write, and look at what is there before that."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, InputError
+from ..files import same_content
 from ..texts import gold_annotations
 from ..types import Annotation, Text
 from . import argilla, conll, csv_table, hf_datasets, label_studio, openai_finetune, prodigy
@@ -82,3 +84,17 @@ def write(annotations: Sequence[Annotation], path: Path, name: FormatName, tools
             text = Text(annotation.id, annotation.text, gold=spans, where=f"Record {annotation.id}")
             gold_annotations([text], "ner", labels=annotation.labels)
     return FORMATS[name].write(annotations, path, tools)
+
+
+def holds_other(annotations: Sequence[Annotation], path: Path, name: FormatName, tools: Tools) -> bool:
+    """Look at a place before annotations are written there: people may have filled in the file since it was exported.
+
+    RETURNS (bool): Whether there is something that `write` would not write just so.
+    RAISES (InputError): See `write`.
+    """
+    if not path.is_dir() and not (path.is_file() and path.stat().st_size):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / "fresh"
+        write(annotations, fresh, name, tools)
+        return not same_content(fresh, path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..records import read_records
 from ..texts import from_cell, names_in, text_of
 from ..types import ConfidenceKind
@@ -106,7 +106,7 @@ class Recorded(TeacherModel):
             if field is not None and field not in fields:
                 raise InputError(f"{self.path}: no record has the field {field!r} (they have: {names_in(fields)}).")
         if conflicts:
-            logger.warning("%s: %d records repeat a text with another answer.", self.path, conflicts)
+            logger.warning("%s: %s with another answer to the same text.", self.path, counted(conflicts, "record"))
         return replies
 
     def _reply(self, where: str, record: Mapping[str, Any]) -> Reply:

@@ -809,6 +809,51 @@ def test_what_people_corrected_elsewhere_comes_back_as_gold(run: Run) -> None:
     assert [row["messages"][-1]["content"] for row in srsly.read_jsonl("tune.jsonl")] == ['{"label": "bug"}'] * 2
 
 
+@pytest.mark.parametrize("form", ["csv", "prodigy", "datasets"])
+def test_export_does_not_write_over_what_people_filled_in(run: Run, form: str) -> None:
+    if form == "datasets":
+        pytest.importorskip("datasets")
+    rows = [{"text": "It broke", "label": "bug"}, {"text": "How?", "label": "question"}]
+    assert run("import", write("labels.jsonl", *rows), "pool.spacy")[0] == 0
+    command = ("export", "pool.spacy", "out/review", "--format", form)
+    assert run(*command)[0] == 0
+    assert run(*command)[0] == 0  # it would stay as it is
+    assert not Path("out/review~").exists()
+    answers = Path("out/review/answers.txt") if form == "datasets" else Path("out/review")
+    with answers.open("a", encoding="utf8") as file:
+        file.write("mine\n")
+    filled = answers.read_bytes()
+    code, _, err = run(*command)
+    assert code == 1
+    assert f"{Path('out/review')} exists, and has something else than would be written" in err
+    assert "--force" in err
+    assert answers.read_bytes() == filled
+    code, said, _ = run(*command, "--force")
+    assert (code, f"What was in it stands in {Path('out/review~')}" in said) == (0, True)
+    kept = Path("out/review~/answers.txt") if form == "datasets" else Path("out/review~")
+    assert kept.read_bytes() == filled
+    assert not answers.exists() or answers.read_bytes() != filled
+    assert run(*command)[0] == 0
+
+
+def test_export_does_not_write_over_its_input_or_gold(run: Run) -> None:
+    labels = write("labels.jsonl", {"text": "Ada", "label": [[0, 3, "WHO"]]})
+    assert run("import", labels, "pool.spacy", "--task", "ner")[0] == 0
+    before = {path: path.read_bytes() for path in (Path("pool.spacy"), labels)}
+    for options in ((), ("--force",)):
+        code, _, err = run("export", "pool.spacy", Path("pool.spacy").resolve(), "--format", "conll", *options)
+        assert code == 1
+        assert "pool.spacy is the file that is read. Name another output." in err
+    code, _, err = run("export", "pool.spacy", labels, "--format", "prodigy")
+    assert code == 1
+    assert "labels.jsonl exists" in err
+    assert {path: path.read_bytes() for path in before} == before
+    code, _, err = run("export", "typo.spacy", labels, "--format", "prodigy")
+    assert code == 1
+    assert "typo.spacy does not exist" in err
+    assert run("export", "pool.spacy", write("empty.txt"), "--format", "prodigy")[0] == 0  # there is nothing to lose
+
+
 def test_what_people_decided_is_not_overwritten(run: Run) -> None:
     rows = [{"text": "It broke", "label": "bug", "id": "r1"}, {"text": "How?", "label": "question", "id": "r2"}]
     labels = write("labels.jsonl", *rows)
@@ -837,6 +882,45 @@ def test_what_people_decided_is_not_overwritten(run: Run) -> None:
         code, _, err = run("import", labels, name)
         assert code == 1
         assert f"{name} exists, and neither `annotate` nor `import` wrote it" in err
+
+
+def test_corrections_of_a_part_do_not_replace_the_rest_but_join_it(run: Run) -> None:
+    rows = [{"text": f"text {n}", "label": "bug", "share": 0.75, "id": f"r{n}"} for n in range(4)]
+    named = ("--label", "bug", "--label", "question")
+    assert run("import", write("labels.jsonl", *rows), "pool.spacy", *named, "--confidence-field", "share")[0] == 0
+    before = Path("pool.spacy").read_bytes(), Path("pool.json").read_bytes()
+    options = [{"id": name} for name in ("bug", "question")]
+    sessions = []
+    for n in (3, 1):
+        task = {"id": f"r{n}", "text": f"text {n}", "options": options, "accept": ["question"], "answer": "accept"}
+        sessions.append(write(f"done{n}.jsonl", task))
+    code, _, err = run("import", sessions[0], "pool.spacy", "--format", "prodigy")
+    assert code == 1
+    assert "pool.spacy has 3 texts of which done3.jsonl says nothing, and they would be lost." in err
+    join = "spacy-distill aggregate pool.spacy pool_corrections.spacy pool_merged.spacy"
+    assert err.endswith(f"Write the corrections to pool_corrections.spacy, then join them: {join}\n")
+    assert (Path("pool.spacy").read_bytes(), Path("pool.json").read_bytes()) == before
+    assert run("import", sessions[0], "pool_corrections.spacy", "--format", "prodigy")[0] == 0
+    code, out, _ = run("import", sessions[1], "more.spacy", "--format", "prodigy")
+    assert "1 record: 1 text, 1 of them gold." in out
+    assert run("aggregate", "pool_corrections.spacy", "more.spacy", "both.spacy")[0] == 0
+    for files in (join.split()[2:-1], ["pool.spacy", "both.spacy"]):
+        assert run("aggregate", *files, "pool_merged.spacy")[0] == 0
+    found = annotations("pool_merged.spacy")
+    assert [(item.label, item.gold) for item in found] == [("bug", False), ("question", True)] * 2
+    assert found[0].cats == pytest.approx({"bug": 0.75, "question": 0.25})
+    code, _, err = run(*join.split()[1:])
+    assert code == 1
+    assert "pool_merged.spacy holds what people decided on 1 text (r1)" in err
+
+
+def test_corrections_of_classes_do_not_replace_entities(run: Run) -> None:
+    spans = write("spans.jsonl", {"text": "Ada", "label": [[0, 3, "WHO"]], "id": "r0"})
+    assert run("import", spans, "pool.spacy", "--task", "ner")[0] == 0
+    checked = write("checked.csv", "id,text,gold", "r0,Ada,bug")
+    code, _, err = run("import", checked, "pool.spacy", "--format", "csv", "--gold")
+    assert code == 1
+    assert "pool.spacy has annotations for ner, which would be lost. Name another output." in err
 
 
 def test_spans_off_the_tokens_are_reported(run: Run) -> None:

@@ -112,6 +112,49 @@ def accuracy(found: Aggregation, truth: list[int]) -> float:
     return float(np.mean([r.label == LABELS[t] for r, t in zip(found.annotations, truth, strict=True)]))
 
 
+@pytest.mark.parametrize("method", ["majority", "weighted", "dawid-skene"])
+def test_what_people_decided_on_different_texts_is_joined(method: str) -> None:
+    people = {name: [say(number, "tea", gold=True)] for number, name in enumerate("abc")}
+    found = aggregate(people, method)  # type: ignore[arg-type]
+    assert [(result.id, result.label, result.gold) for result in found.annotations] == [
+        (f"r{number}", "tea", True) for number in range(3)
+    ]
+    assert (found.counts["texts"], found.counts["in_all_sources"], found.counts["one_vote"]) == (3, 0, 3)
+    with pytest.raises(InputError, match="No two of a, b, c, d have an id in common"):
+        aggregate({**people, "d": [say(7, "tea", gold=True), say(8, "tea")]}, method)  # type: ignore[arg-type]
+
+
+def test_what_people_did_not_check_stays_as_the_only_teacher_said_it() -> None:
+    soft = {"tea": 0.6, "milk": 0.3, "rum": 0.1}
+    unsure = [replace(say(n, "tea"), cats=soft, confidence=0.6, confidence_kind="logprob") for n in range(2)]
+    pool, people = [*unsure, say(2, "unparsed")], [say(0, "milk", gold=True)]
+    found = aggregate({"pool": pool, "people": people, "later": [say(9, "rum", gold=True)]}).annotations
+    assert [(result.label, result.gold, result.status) for result in found] == [
+        ("milk", True, "ok"),
+        ("tea", False, "ok"),
+        (None, False, "unparsed"),
+        ("rum", True, "ok"),
+    ]
+    assert (found[1].cats, found[1].confidence, found[1].confidence_kind) == (soft, 0.6, "logprob")
+    assert (found[0].confidence, found[0].confidence_kind) == (None, None)
+    voted = aggregate({"pool": pool, "other": pool[2:], "people": people}).annotations
+    assert (voted[1].confidence, voted[1].confidence_kind) == (1.0, "votes")
+
+
+def test_entities_of_the_only_teacher_stay_as_it_said_them(tmp_path: Path) -> None:
+    ada, library = (replace(find((quote, "PER")), id=quote) for quote in ("Ada Lovelace", "Library"))
+    span = replace((ada.ents or ())[0], score=0.7)
+    doubtful = find(("Babbage", "PER"), ("New York", "LOC")).ents or ()
+    ada = replace(ada, ents=(span,), missing=doubtful[:1], doubtful=doubtful[1:], confidence=0.7)
+    people = replace(library, gold=True)
+    aggregate_files(
+        [save(tmp_path / "pool.spacy", ada, library), save(tmp_path / "people.spacy", people)], tmp_path / "all.spacy"
+    )
+    back, checked = (annotations_of(doc)[0] for doc in read_docs(tmp_path / "all.spacy", spacy.blank("en").vocab))
+    assert (back.ents, unknown(back), back.doubtful, back.confidence) == ((span,), ["Babbage"], doubtful[1:], 0.7)
+    assert (checked.ents, checked.gold) == (people.ents, True)
+
+
 def test_the_model_finds_out_who_is_good() -> None:
     given = [0.95, 0.6, 0.5, 0.45, 0.45]
     truth, sources = crowd(0, given)
@@ -312,7 +355,11 @@ def test_entities_by_the_model() -> None:
         ([say(0, "tea"), say(0, "milk")], "b: the id 'r0' occurs twice"),
         ([replace(say(0, "tea"), text="other")], "Record r0 has one text in a and another in b"),
         ([replace(say(0, "tea"), labels=("tea", "Milk", "rum"))], r"b, record r0: other labels.*'Milk', 'milk'"),
-        ([say(0, "tea", exclusive=False)], "b, record r0: annotated for another task"),
+        (
+            [say(0, "tea", exclusive=False)],
+            "for textcat with several classes a text, and the first source for textcat with one class a text",
+        ),
+        ([replace(find(), text="text 0")], "b, record r0, is for ner, and the first source for textcat with one class"),
         ([say(7, "tea")], "No two of a, b have an id in common"),
     ],
 )
@@ -327,7 +374,7 @@ def test_sources_that_do_not_fit(second: list[Annotation], message: str) -> None
         (1, {}, "majority needs 2 sources or more, found 1"),
         (2, {"method": "dawid-skene"}, "cannot tell two teachers apart"),
         (2, {"weights": [1, 2]}, 'the method is "majority"'),
-        (2, {"method": "weighted", "weights": [1]}, "1 weights for 2 sources"),
+        (2, {"method": "weighted", "weights": [1]}, "Found 1 weight for 2 sources"),
         (2, {"method": "weighted", "weights": [1, float("nan")]}, "numbers above 0"),
     ],
 )
@@ -369,3 +416,17 @@ def test_files(tmp_path: Path) -> None:
         aggregate_files(paths[:2], paths[2])
     with pytest.raises(InputError, match="given twice"):
         aggregate_files([paths[0], paths[0]], output)
+
+
+def test_an_aggregation_without_the_people_does_not_write_over_the_one_with_them(tmp_path: Path) -> None:
+    teachers = [save(tmp_path / f"{name}.spacy", say(0, "milk"), say(1, "milk")) for name in "ab"]
+    people = save(tmp_path / "people.spacy", say(0, "tea", gold=True))
+    output = tmp_path / "all.spacy"
+    aggregate_files([*teachers, people], output)
+    before = output.read_bytes(), output.with_suffix(".json").read_bytes()
+    with pytest.raises(InputError, match=r"all\.spacy holds what people decided on 1 text \(r0\)"):
+        aggregate_files(teachers, output)
+    assert (output.read_bytes(), output.with_suffix(".json").read_bytes()) == before
+    others = save(tmp_path / "others.spacy", say(0, "rum", gold=True))
+    found = aggregate_files([*teachers, people, others], output)  # people disagree, and the result says so
+    assert (found.annotations[0].gold, found.annotations[0].confidence) == (False, 0.5)

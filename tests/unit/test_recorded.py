@@ -130,7 +130,7 @@ def test_several_answers_are_given_in_turn_and_reported(tmp_path: Path, caplog: 
         assert ask(model, "secret") == ['{"label": "x"}']
         answers = ask(model, *["secret"] * 5)
     assert [answer[-3] for answer in answers] == ["x", "y", "x", "z", "x"]
-    assert "2 records repeat a text with another answer" in caplog.text
+    assert "2 records with another answer to the same text" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -140,7 +140,7 @@ def test_the_same_answer_with_another_confidence_is_no_other_answer(
     spans = [[0, 2, "X"]], [[0, 2, "X"]], [[0, 2, "Y"]]
     path = write(tmp_path / "labels.jsonl", *({"text": "abc", "llm": s, "lp": [-i]} for i, s in enumerate(spans)))
     ask(Recorded(path, logprob_field="lp"), "abc")
-    assert "1 records repeat a text with another answer" in caplog.text
+    assert "1 record with another answer to the same text" in caplog.text
 
 
 def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:
