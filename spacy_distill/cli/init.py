@@ -17,7 +17,7 @@ STUDENTS = {
         *("textcat_fast", "textcat_encoder", "textcat_tuned"),
     ),
     "textcat_multilabel": (
-        *("textcat_multilabel", "textcat_tiny", "textcat_tiny_vectors"),
+        *("textcat_tiny", "textcat_tiny_vectors", "textcat_multilabel"),
         *("textcat_encoder", "textcat_tuned"),
     ),
     "ner": ("ner", "ner_tuned"),
