@@ -157,8 +157,8 @@ def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str
 
 
 def _module(lang: str, registry: str, name: str) -> str:
-    """RETURNS (str): The module of a registered function, preferring the language's own. One of ours is ours, also where
-    a package that carries it was loaded before."""
+    """RETURNS (str): The module of a registered function, preferring the language's own. One of ours is ours, also
+    where a package that carries it was loaded before."""
     for ours in carried_entry_points():
         if (ours.group, ours.name) == (f"spacy_{registry}", name):
             return ours.module
