@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -118,6 +119,22 @@ def test_json_has_every_figure(evaluation):
         assert difference["metrics"]["accuracy"]["value"] == pytest.approx(expected)
     assert student["calibration"]["ece"] > 0
     assert teacher["calibration"] is None
+
+
+def test_a_label_that_only_gold_has_is_no_silence_of_the_systems():
+    gold = [*GOLD[:-1], replace(GOLD[-1], labels=(*GOLD[-1].labels, "junk"), cats={"junk": 1.0})]
+    student, teacher = evaluate(gold, [System("student", STUDENT), System("teacher", TEACHER)], resamples=50).results
+    assert (student.never, student.lacks, student.label_coverage) == ((), {"junk": 1}, pytest.approx(2 / 3))
+    assert teacher.lacks == {"junk": 1}
+
+
+def test_an_entity_label_that_only_gold_has_is_no_silence_of_the_systems():
+    def record(labels, *spans):
+        return Annotation("e", "a red apple", "ner", labels, "ok", ents=tuple(Span(*span) for span in spans))
+
+    gold = [record(("FRUIT", "COLOUR"), (2, 5, "COLOUR"), (6, 11, "FRUIT"))]
+    (student,) = evaluate(gold, [System("student", [record(("FRUIT",))])], resamples=50).results
+    assert (student.never, student.lacks) == (("FRUIT",), {"COLOUR": 1})
 
 
 def test_fidelity_takes_the_teacher_for_the_truth(evaluation):
