@@ -230,8 +230,8 @@ def _label(
 
     while not exhausted:
         for number, reply in model.stream(prompts()):
-            books.enter_reply(reply.meta)
             work, position = owners.pop(number)
+            books.enter_reply(reply.meta, work.doc._.distill["id"])
             work.replies[position] = reply
             if all(item is not None for item in work.replies):
                 work.doc = _parse(component, work.doc, cast("list[Reply]", work.replies), work.shards)

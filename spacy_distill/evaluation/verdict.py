@@ -60,7 +60,8 @@ def verdict(
     ]
     said += [
         f"The {name} was not reached for {silent} of {texts} texts: it has no figures here. Run `spacy-distill"
-        " annotate` on the gold file again, which asks for them, and then evaluate again."
+        " annotate` on the gold file again, which asks for them (or add them to the file of recorded replies first),"
+        " and then evaluate again."
         for name, silent in (unreached or {}).items()
     ]
     said += [_compare(main, difference) for difference in differences]

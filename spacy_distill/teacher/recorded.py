@@ -79,7 +79,8 @@ class Recorded(TeacherModel):
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         if self._replies is None:
             self._replies = self._read()
-        missing = Reply("", ReplyMeta(status="error", error="no reply recorded for this text", model=self.name))
+        error = f"no reply recorded for this text in {self.name}"
+        missing = Reply("", ReplyMeta(status="error", error=error, model=self.name))
         turns: Counter[str] = Counter()
         for request in requests:
             text = request.prompt.text

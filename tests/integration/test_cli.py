@@ -585,6 +585,20 @@ def test_preview_shows_the_prompt_and_annotate_asks_nothing_again(run: Run) -> N
     assert srsly.read_json("annotations/pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
 
 
+def test_texts_without_a_recorded_reply_are_named(run: Run) -> None:
+    settings = 'path = "part.jsonl"\nlabel_field = "label"'
+    config = write("teacher.cfg", TEACHER.format(model="spacy_distill.Recorded.v1", settings=settings))
+    write("part.jsonl", {"text": "It broke.", "label": "bug"})
+    texts = [{"id": f"t{i}", "text": f"new {i}"} for i in range(5)]
+    code, out, _ = run("annotate", config, write("t.jsonl", {"id": "t", "text": "It broke."}, *texts), "o.spacy")
+    assert code == 0
+    assert "5 prompts got no reply:\n  5 × no reply recorded for this text in part.jsonl (t0, t1, t2, …): add" in out
+    assert "Run this command again" not in out
+    assert list(srsly.read_json("o.json")["unanswered"].values()) == [["t0", "t1", "t2"]]
+    out = run("annotate", config, write("t.jsonl", texts[4]), "o.spacy")[1]
+    assert "1 prompt got no reply:\n  1 × no reply recorded for this text in part.jsonl (t4): add" in out
+
+
 # import
 
 

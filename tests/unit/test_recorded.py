@@ -39,7 +39,10 @@ def test_labels_become_replies_that_tasks_parse(tmp_path: Path) -> None:
     assert one.meta.spans is None
     assert (unread, unread.meta.status, unread.meta.spans) == ("", "ok", None)  # For the task: unparsed.
     assert (absent, absent.meta.status) == ("", "ok")
-    assert (unknown.meta.status, unknown.meta.error) == ("error", "no reply recorded for this text")
+    assert (unknown.meta.status, unknown.meta.error) == (
+        "error",
+        "no reply recorded for this text in labels.jsonl",
+    )
     assert one.meta.model == "labels.jsonl"
 
 

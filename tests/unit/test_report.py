@@ -159,7 +159,8 @@ def test_a_teacher_that_was_not_reached_has_no_figures(status, count):
     assert (found.unreached, found.teacher) == ({"teacher": count}, EVIL)
     assert found.verdict[0] == (
         f"The teacher was not reached for {count} of 60 texts: it has no figures here. Run `spacy-distill annotate` on"
-        " the gold file again, which asks for them, and then evaluate again."
+        " the gold file again, which asks for them (or add them to the file of recorded replies first), and then"
+        " evaluate again."
     )
     assert not any("its teacher" in sentence for sentence in found.verdict)
     html = render(found)
