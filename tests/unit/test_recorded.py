@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ def test_several_answers_are_given_in_turn_and_reported(tmp_path: Path, caplog: 
         answers = ask(model, *["secret"] * 5)
     assert [answer[-3] for answer in answers] == ["x", "y", "x", "z", "x"]
     assert "2 records repeat a text with another answer" in caplog.text
+    assert re.search(r"\(\S*labels\.jsonl:2 contradicts \S*labels\.jsonl:1, …\)\. No model sees ids: ", caplog.text)
+    assert "the next of its answers, in the file's order" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -143,7 +146,8 @@ def test_the_same_answer_with_another_confidence_is_no_other_answer(
     spans = [[0, 2, "X"]], [[0, 2, "X"]], [[0, 2, "Y"]]
     path = write(tmp_path / "labels.jsonl", *({"text": "abc", "llm": s, "lp": [-i]} for i, s in enumerate(spans)))
     ask(Recorded(path, logprob_field="lp"), "abc")
-    assert "1 records repeat a text with another answer" in caplog.text
+    assert "1 record repeats a text with another answer" in caplog.text
+    assert re.search(r"labels\.jsonl:3 contradicts \S*labels\.jsonl:1\)", caplog.text)
 
 
 def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:
