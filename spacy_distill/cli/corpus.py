@@ -152,7 +152,8 @@ def _divide_further(
 
 
 def _print_manifest(manifest: Manifest) -> None:
-    whose = "people's" if manifest.dev_from == "gold" else "the teacher's"
+    teachers = "people's and the teacher's" if manifest.dev.gold else "the teacher's"
+    whose = "people's" if manifest.dev_from == "gold" else teachers
     table = Table(title=f"Corpus for {manifest.task}, dev from {whose} labels", title_justify="left")
     table.add_column("label")
     table.add_column("train", justify="right")

@@ -560,6 +560,31 @@ def test_a_command_that_keeps_nothing_promises_nothing_when_interrupted(run: Run
     assert not Path("out").exists()
 
 
+# corpus
+
+
+def test_the_corpus_says_whose_labels_dev_has(run: Run) -> None:
+    answers = [
+        {"text": f"{word} {i}", "options": [{"id": "bug"}, {"id": "question"}], "accept": [label], "answer": "accept"}
+        for label, word in (("bug", "it broke again,"), ("question", "where do I find"))
+        for i in range(20)
+    ]
+    assert run("import", write("people.jsonl", *answers), "people.spacy", "--format", "prodigy")[0] == 0
+    _, out, _ = run("corpus", "people.spacy", "corpus")
+    assert "Corpus for textcat, dev from people's labels" in out
+    manifest = srsly.read_json("corpus/manifest.json")
+    train, dev = manifest["train"], manifest["dev"]
+    assert (train["gold"], dev["gold"], train["models"]) == (train["docs"], dev["docs"], {})
+    assert re.search(rf"decided by people +│ +{train['gold']} +│ +{dev['gold']} ", out)
+    labels = [{"text": answer["text"], "label": answer["accept"][0]} for answer in answers]
+    assert run("import", write("llm.jsonl", *labels), "silver.spacy")[0] == 0
+    _, out, _ = run("corpus", "silver.spacy", "corpus")
+    assert "Corpus for textcat, dev from the teacher's labels" in out
+    assert "people" not in out
+    train = srsly.read_json("corpus/manifest.json")["train"]
+    assert (train["gold"], train["models"]) == (0, {"llm.jsonl": train["docs"]})
+
+
 # preview and annotate
 
 
