@@ -19,7 +19,7 @@ from spacy_distill.types import Annotation, Span
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ("good", EVIL)
-COSTS = ("words/s,", "warm", "MB", "labels", "answered")
+COSTS = ("words/s,", "warm", "MB", "labels", "used", "answered")
 
 
 def one(id, label, *, confidence=None, status="ok"):
