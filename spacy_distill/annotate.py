@@ -52,6 +52,10 @@ def load_teacher(config: Path, *, ledger: Path | None = None) -> Language:
         parsed.interpolate()
     except Exception as error:
         raise ConfigError(f"{config} cannot be read as a config{_where(str(error))}.") from None
+    if "nlp" not in parsed:  # spaCy would show every value too.
+        raise ConfigError(
+            f"{config} is not a teacher config: it has no section [nlp]. `spacy-distill init` writes one to start from."
+        )
     try:
         nlp = load_model_from_config(parsed, auto_fill=True)
     except ConfigValidationError as error:  # It would show every value, and somebody may have put a key there.
@@ -230,8 +234,8 @@ def _label(
 
     while not exhausted:
         for number, reply in model.stream(prompts()):
-            books.enter_reply(reply.meta)
             work, position = owners.pop(number)
+            books.enter_reply(reply.meta, work.doc._.distill["id"])
             work.replies[position] = reply
             if all(item is not None for item in work.replies):
                 work.doc = _parse(component, work.doc, cast("list[Reply]", work.replies), work.shards)

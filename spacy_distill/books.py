@@ -8,7 +8,7 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from .docs import annotations_of
+from .docs import SHOWN_IDS, annotations_of
 from .teacher.types import ReplyMeta
 
 
@@ -25,6 +25,7 @@ class Books:
     from_ledger (int): Replies that were there already: in the ledger, or because a prompt came twice.
     not_asked (int): Prompts that were not asked for because the budget was spent. These three are all prompts.
     failures (Counter[str]): Why there was no reply, and how often.
+    unanswered (Dict[str, List[str]]): The same reasons to the ids of the first texts, of those that were asked about.
     unaligned (Counter[str]): Why quotes and spans mark nothing (see `alignment.Reason`), and how often.
     prompt_tokens (int): Tokens read by the teacher in this run.
     reply_tokens (int): Tokens written by it.
@@ -43,6 +44,7 @@ class Books:
     from_ledger: int = 0
     not_asked: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    unanswered: dict[str, list[str]] = field(default_factory=dict)
     unaligned: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     reply_tokens: int = 0
@@ -51,10 +53,14 @@ class Books:
     saved_usd: float = 0.0
     elapsed_s: float = 0.0
 
-    def enter_reply(self, meta: ReplyMeta) -> None:
-        """Enter a reply, or why there is none."""
+    def enter_reply(self, meta: ReplyMeta, id: str) -> None:
+        """Enter a reply to a text, or why there is none."""
         if meta.status == "error":
-            self.failures[(meta.error or "unknown").split(" (tried ")[0]] += 1
+            reason = (meta.error or "unknown").split(" (tried ")[0]
+            self.failures[reason] += 1
+            first = self.unanswered.setdefault(reason, []) if meta.key is not None else []
+            if id not in first and len(first) < SHOWN_IDS:
+                first.append(id)
         if meta.key is None:
             self.not_asked += 1
         elif meta.from_ledger:

@@ -33,6 +33,7 @@ REMEDIES = (
     ("HTTP 413", "these texts are too long for the model"),
     ("HTTP 5", "the server had trouble"),
     ("no connection", "the server went away"),
+    ("no reply recorded", "add what is missing to that file"),
 )
 """What stands in a failure's reason, and what to do about it."""
 
@@ -151,7 +152,10 @@ def _print_failures(books: Books) -> None:
     failed = books.failures.total()
     console.print(f"{counted(failed, 'prompt')} got no reply:")
     for reason, count in books.failures.most_common(SHOWN_FAILURES):
-        console.print(f"  {count} × {reason}{_remedy(reason)}")
+        first = books.unanswered.get(reason, [])
+        more = ", …" if count > len(first) else ""
+        which = f" ({', '.join(first)}{more})" if first else ""
+        console.print(f"  {count} × {reason}{which}{_remedy(reason)}")
     if len(books.failures) > SHOWN_FAILURES:
         console.print(f"  … {len(books.failures) - SHOWN_FAILURES} more reasons")
     if any("no reply recorded" not in reason for reason in books.failures):

@@ -152,7 +152,9 @@ def _divide_further(
 
 
 def _print_manifest(manifest: Manifest) -> None:
-    table = Table(title=f"Corpus for {manifest.task}, dev from {manifest.dev_from} labels", title_justify="left")
+    teachers = "people's and the teacher's" if manifest.dev.gold else "the teacher's"
+    whose = "people's" if manifest.dev_from == "gold" else teachers
+    table = Table(title=f"Corpus for {manifest.task}, dev from {whose} labels", title_justify="left")
     table.add_column("label")
     table.add_column("train", justify="right")
     table.add_column("dev", justify="right")
@@ -160,4 +162,6 @@ def _print_manifest(manifest: Manifest) -> None:
         table.add_row(label, str(manifest.train.labels.get(label, 0)), str(manifest.dev.labels.get(label, 0)))
     table.add_section()
     table.add_row("texts", str(manifest.train.docs), str(manifest.dev.docs))
+    if manifest.train.gold or manifest.dev.gold:
+        table.add_row("decided by people", str(manifest.train.gold), str(manifest.dev.gold))
     console.print(table)

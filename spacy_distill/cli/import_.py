@@ -105,7 +105,9 @@ def import_(
         kind = "textcat_multilabel" if multi_label and task == "textcat" else task
         check_form(labels_file, label_field, kind, "Import them with --task")
     if not label:
-        remedy = "Name the labels on offer with --label." if reply_field else "Name the field with --label-field."
+        remedy = "Name the field with --label-field."
+        if reply_field is not None:
+            remedy = "--reply-field needs the labels on offer: name each with --label."
         label = labels_that_occur(labels_file, label_field, remedy)
     settings: dict[str, Any] = {"labels": label}
     if task == "textcat":

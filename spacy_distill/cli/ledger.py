@@ -31,7 +31,10 @@ def ledger(
     from ..teacher.ledger import Ledger
 
     if not path.is_file():
-        raise InputError(f"{path} does not exist. `spacy-distill annotate` and `preview` write it.")
+        raise InputError(
+            f"{path} does not exist. `spacy-distill annotate` and `preview` write it; a Recorded teacher needs none, as"
+            " its file is the ledger."
+        )
     holdings = Ledger(path).holdings()
     names = sorted({name for holding in holdings for name in holding.params})
     values = {name: {repr(holding.params.get(name)) for holding in holdings} for name in names}

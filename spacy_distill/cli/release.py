@@ -14,7 +14,7 @@ def release(
     name: Annotated[str, typer.Option(help="The package's name, such as reviews_small.")],
     version: Annotated[str, typer.Option(help="Its version.")] = "0.1.0",
     evaluation: Annotated[Optional[Path], typer.Option(help="evaluation.json about this model, for its card.")] = None,
-    manifest: Annotated[Optional[Path], typer.Option(help="The corpus's manifest.json, for its provenance.")] = None,
+    manifest: Annotated[Optional[Path], typer.Option(help="The corpus's manifest.json: who labelled it.")] = None,
     description: Annotated[str, typer.Option(help="One sentence on what it does.")] = "",
     license: Annotated[str, typer.Option(help="Its license, as it is to stand in the package.")] = "",
 ) -> None:

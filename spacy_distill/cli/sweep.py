@@ -167,7 +167,7 @@ def _last(tier: Tier, chosen: Candidate, corpus: Path, output_dir: Path, max_mb:
     from ..students.tiers import train_on_all
 
     seed = f"seed {chosen.best.seed}"
-    if tier.needs_dev or Manifest.read(corpus / MANIFEST).dev_from == "gold":
+    if tier.needs_dev or Manifest.read(corpus / MANIFEST).dev_share is None:  # dev is not for training on
         return chosen.best, seed
     try:
         last = train_on_all(tier, corpus, output_dir)

@@ -15,7 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..curation.types import Context, label_counts
+from ..curation.types import Context
 from ..docs import doc_of, write_docs
 from ..errors import ConfigError, InputError, StageError
 from ..files import write_json
@@ -135,9 +135,9 @@ def build(
         exclusive=first.exclusive,
         soft=soft and first.task == "textcat",
         temperature=temperature,
-        train=Part(len(train_records), label_counts(train_records)),
-        dev=Part(len(dev_docs), label_counts(dev_records)),
-        dev_from="silver" if gold_dev is None else "gold",
+        train=Part.of(train_records),
+        dev=Part.of(dev_records),
+        dev_from="gold" if all(record.gold for record in dev_records) else "silver",
         dev_share=dev_share if gold_dev is None else None,
         seed=seed,
         clusters=clusters,

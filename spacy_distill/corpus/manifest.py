@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import srsly
 
+from ..curation.types import label_counts
 from ..errors import InputError, StageError
 from ..files import write_json
-from ..types import TaskName
+from ..types import Annotation, TaskName
 
 MANIFEST = "manifest.json"
+UNRECORDED = "an unrecorded source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,20 @@ class Part:
 
     docs (int): Texts.
     labels (Mapping[str, int]): Texts of each class, or entities of each label; those with none too.
+    gold (Optional[int]): Texts that people decided. None: nobody counted them.
+    models (Mapping[str, int]): Of the others, how many each model labelled, alone or with others: see `models_of`.
     """
 
     docs: int
     labels: Mapping[str, int]
+    gold: int | None = None
+    models: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Sequence[Annotation]) -> Part:
+        """RETURNS (Part): What these records are."""
+        gold = sum(record.gold for record in records)
+        return cls(len(records), label_counts(records), gold, models_of(records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +51,8 @@ class Manifest:
     soft (bool): Whether the classes of train are probabilities. Those of dev never are.
     train (Part): What is in train, each text once: copies are counted in `repeated`.
     dev (Part): What is in dev.
-    dev_from (str): "silver", a share of the curated docs; "gold", checked by people.
-    dev_share (Optional[float]): The share asked for; None if dev is gold.
+    dev_from (str): "gold" if people decided all of dev, else "silver".
+    dev_share (Optional[float]): The share of the curated docs asked for; None if dev was brought from elsewhere.
     seed (int): The split's seed.
     clusters (Optional[int]): Sets of texts that stay together (groups, near-duplicates); None if nothing was split.
     sources (Mapping[str, Any]): Files it was made of, with their sha256.
@@ -89,3 +102,18 @@ class Manifest:
     def unseen_labels(self) -> list[str]:
         """RETURNS (List[str]): Labels without one example in train: no student can learn them."""
         return [label for label in self.labels if not self.train.labels.get(label)]
+
+
+def models_of(records: Iterable[Annotation]) -> dict[str, int]:
+    """Count whose labels these are that no person decided.
+
+    RETURNS (Dict[str, int]): Each model that provenance names (of an aggregated text: each that had a say), the most
+        frequent first, and `UNRECORDED` for texts where none is named.
+    """
+    counts: Counter[str] = Counter()
+    for record in records:
+        if not record.gold:
+            sources = record.provenance.get("sources", ())
+            named = {source.get("model") for source in sources if source.get("status") == "ok"} - {None}
+            counts.update(sorted(named or {record.provenance.get("model") or UNRECORDED}))
+    return dict(counts.most_common())

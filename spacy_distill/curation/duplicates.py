@@ -49,10 +49,15 @@ def make_duplicates(threshold: float = NEAR, resolve: Resolve = "majority") -> R
             for annotation in cluster:
                 if stays is None:
                     reasons[annotation.id] = f"{len(answers)} answers for one text, none of them preferred"
+                    continue
+                copy = normal_form(annotation.text) == normal_form(stays.text)
+                if _answer(annotation) != chosen and stays.gold and not annotation.gold:
+                    same = "the same text" if copy else "nearly the same text"
+                    reasons[annotation.id] = f"a person decided otherwise on {same} ({stays.id})"
                 elif _answer(annotation) != chosen:
-                    reasons[annotation.id] = f"{resolve} of {len(cluster)} says otherwise than {_in_words(annotation)}"
+                    votes = len(_voters(cluster))
+                    reasons[annotation.id] = f"{resolve} of {votes} says otherwise than {_in_words(annotation)}"
                 elif annotation is not stays:
-                    copy = normal_form(annotation.text) == normal_form(stays.text)
                     reasons[annotation.id] = f"{'a copy of' if copy else 'nearly'} {stays.id}"
         counts = {"clusters": several, "clusters in conflict": conflicts}
         notes = {name: count for name, count in counts.items() if count}
@@ -61,9 +66,14 @@ def make_duplicates(threshold: float = NEAR, resolve: Resolve = "majority") -> R
     return rule
 
 
+def _voters(cluster: list[Annotation]) -> list[Annotation]:
+    """RETURNS (List[Annotation]): What people checked, else all."""
+    return [annotation for annotation in cluster if annotation.gold] or cluster
+
+
 def _settle(cluster: list[Annotation], resolve: Resolve) -> Hashable | None:
     """RETURNS (Hashable | None): The answer that stays; None if none is preferred."""
-    voters = [annotation for annotation in cluster if annotation.gold] or cluster
+    voters = _voters(cluster)
     votes: dict[Hashable, float] = defaultdict(float)
     for annotation in voters:
         if resolve == "majority":

@@ -135,8 +135,8 @@ def _about(kinds: Sequence[KindScore]) -> list[str]:
     for kind in kinds:
         if kind.high >= 0.9:
             said.append(
-                f"{kind.name}: {100 * kind.high:.0f} % of the answers have a confidence of {HIGH} or more, and"
-                f" {100 * kind.accuracy.value:.0f} % are right."
+                f"{kind.name}: {100 * kind.high:.0f} % of the answers have a confidence of {HIGH} or more; of all"
+                f" answers {100 * kind.accuracy.value:.1f} % are right."
             )
         if kind.without_answer or kind.without_confidence:
             said.append(
@@ -169,22 +169,22 @@ def _choice(kinds: Sequence[KindScore], best: int, lowest: int) -> str:
 def _filtering(kind: KindScore, found: Filter, soft: bool) -> list[str]:
     errors = round(kind.answers * found.errors_before)
     if errors < MIN_ERRORS:
-        return [f"Filtering would not help: only {errors} of {kind.answers} answers are wrong."]
+        few = "only 1 of {} answers is" if errors == 1 else f"only {errors} of {{}} answers are"
+        return [f"Do not filter: {few.format(kind.answers)} wrong."]
     if found.gain is None:
         return ["The teacher is no better than chance: no filter mends that. Change the teacher or its prompt."]
-    gain = (
-        f"Estimated gain for the student, counted in clean examples: {points(found.gain.value, True)} %"
-        f" ({points(found.gain.low, True)} to {points(found.gain.high, True)}), measured on held-out answers"
-    )
+    gain = f"{points(found.gain.value, True)} % ({points(found.gain.low, True)} to {points(found.gain.high, True)})"
+    counted = "for the student, counted in clean examples and measured on held-out answers"
     if not found.helps:
+        why = "too small" if found.gain.value < MIN_GAIN else "too uncertain"
         return [
-            f"Filtering would not help. {gain}; we advise it only from +{100 * MIN_GAIN:.0f} % on, with the whole"
-            " interval above 0. Train on all of them"
+            f"Do not filter: the estimated gain {counted}, {gain}, is {why}: we advise it only from"
+            f" +{100 * MIN_GAIN:.0f} % on, with the whole interval above 0. Train on all of them"
             + (", with soft labels." if kind.kind != "verbalised" and soft else ".")
         ]
     said = [
         f"Filtering should help: {100 * found.kept:.0f} % of the answers stay, with {100 * found.errors_after:.1f} %"
-        f" errors in place of {100 * found.errors_before:.1f} %. {gain}."
+        f" errors in place of {100 * found.errors_before:.1f} %. Estimated gain {counted}: {gain}."
     ]
     rare = [name for name, (given, stay) in found.labels.items() if given and stay < 0.5 * found.kept * given]
     if rare:

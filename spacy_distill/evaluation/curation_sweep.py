@@ -65,7 +65,8 @@ class Sweep:
     """Settings beside each other.
 
     metric (str): "accuracy" for exclusive classes, else "micro_f1".
-    dev_from (str): "gold", people's labels; "silver", the teacher's own: then scores are agreement with the teacher.
+    dev_from (str): "gold", people's labels alone; "silver", the teacher's own among them: then scores are agreement
+        with the teacher.
     train, dev (int): Texts.
     seed (int): Of the division and of training.
     outcomes (Tuple[Outcome, ...]): "no filter" first.
@@ -148,7 +149,8 @@ def sweep(
         outcomes.append(Outcome(setting.name, setting.block(shared), *how, len(kept), note))
     metric = "accuracy" if dev[0].task == "textcat" and dev[0].exclusive else "micro_f1"
     scored = _scored(outcomes, answers, dev, metric)
-    return Sweep(metric, "silver" if gold_dev is None else "gold", len(pool), len(dev), seed, scored)
+    dev_from: Literal["gold", "silver"] = "gold" if all(item.gold for item in dev) else "silver"
+    return Sweep(metric, dev_from, len(pool), len(dev), seed, scored)
 
 
 def _apart(annotations: Sequence[Annotation], dev: Sequence[Annotation]) -> list[Annotation]:

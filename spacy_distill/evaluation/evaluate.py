@@ -40,11 +40,12 @@ class Result:
     scores (Mapping[str, Interval]): Each metric of `scores.METRICS`, 0 to 1.
     labels (Tuple[LabelScore, ...]): One for each label.
     label_coverage (float): Share of the labels that gold has which the system ever predicts on these texts.
-    never (Tuple[str, ...]): The others.
+    never (Tuple[str, ...]): The others, as far as it has them.
     statuses (Mapping[str, int]): How many texts have which status; "missing" where there is no record.
     confusion (Optional[Tuple[Tuple[int, ...], ...]]): `(K, K + 1)`, exclusive classes only: see `scores.confusion`.
     errors (Optional[EntityErrors]): Entities only.
     calibration (Optional[Calibration]): Where confidences are probabilities.
+    lacks (Mapping[str, int]): Labels that gold has and the system does not, and how often gold has them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Result:
     errors: EntityErrors | None
     calibration: Calibration | None
     files: Mapping[str, str]
+    lacks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +153,9 @@ def evaluate(
     if not systems or len({system.name for system in systems}) < len(systems):
         raise ConfigError("Expected at least one system, and no two of one name.")
     teacher = next((system.model for system in systems if system.name == "teacher"), None)
-    silent = {system.name: len(ids) for system in systems[1:] if (ids := _unreached(gold, system.annotations))}
-    unreached = {name: count for name, count in silent.items() if count > MOST_LEFT_OUT * len(gold)}
-    left_out = {name: count for name, count in silent.items() if name not in unreached}
+    missed = {system.name: len(ids) for system in systems[1:] if (ids := _unreached(gold, system.annotations))}
+    unreached = {name: count for name, count in missed.items() if count > MOST_LEFT_OUT * len(gold)}
+    left_out = {name: count for name, count in missed.items() if name not in unreached}
     gold = scored_texts(gold, systems)
     systems = [system for system in systems if system.name not in unreached]
     labels = label_set(gold, *(system.annotations for system in systems))
@@ -166,14 +168,16 @@ def evaluate(
     for system, counts, point, drawn in zip(systems, tallies, points, draws, strict=True):
         found = tuple(per_label(counts))
         there = [score for score in found if score.support]
-        never = tuple(score.label for score in there if not score.predicted)
+        silent = [score for score in there if not score.predicted]
+        known = set(label_set(system.annotations)) or set(labels)  # without an answer nobody knows what it has
+        never = tuple(score.label for score in silent if score.label in known)
         results.append(
             Result(
                 name=system.name,
                 model=system.model,
                 scores={name: interval(point[name], drawn[name]) for name in METRICS},
                 labels=found,
-                label_coverage=1 - len(never) / len(there) if there else 1.0,
+                label_coverage=1 - len(silent) / len(there) if there else 1.0,
                 never=never,
                 statuses=_statuses(gold, system.annotations),
                 words_per_s=system.words_per_s,
@@ -183,6 +187,7 @@ def evaluate(
                 errors=entity_errors(gold, system.annotations) if gold[0].task == "ner" else None,
                 calibration=calibration(gold, system.annotations),
                 files=dict(system.files),
+                lacks={score.label: score.support for score in silent if score.label not in known},
             )
         )
     differences = tuple(

@@ -142,7 +142,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     table = Table(box=None if not console.is_terminal else Table().box, header_style="bold")
     for name in ("", *(f"{METRIC_NAMES[metric]} (95 %)" for metric in metrics)):
         table.add_column(name)
-    for name in ("words/s, warm", "MB", "labels", "answered"):
+    for name in ("words/s, warm", "MB", "labels used", "answered"):
         table.add_column(name, justify="right")
     for result in evaluation.results:
         cells = [_cell(result.scores[metric]) for metric in metrics]

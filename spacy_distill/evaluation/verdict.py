@@ -20,6 +20,7 @@ METRIC_NAMES = {
 }
 FEW_UNITS = 30
 _WIDE = 0.05
+_SHOWN = 10  # labels that a sentence names
 _SEEN = {
     "train": "was trained on {} gold texts (found in train.spacy) and looks better than it is",
     "dev": "was chosen by its answers to {} gold texts (found in dev.spacy) and may look better than it is",
@@ -59,7 +60,8 @@ def verdict(
     ]
     said += [
         f"The {name} was not reached for {silent} of {texts} texts: it has no figures here. Run `spacy-distill"
-        " annotate` on the gold file again, which asks for them, and then evaluate again."
+        " annotate` on the gold file again, which asks for them (or add them to the file of recorded replies first),"
+        " and then evaluate again."
         for name, silent in (unreached or {}).items()
     ]
     said += [_compare(main, difference) for difference in differences]
@@ -110,8 +112,17 @@ def _figures(found: Interval) -> str:
 
 def _shortcomings(result: Result, texts: int) -> list[str]:
     said = []
+    if result.name != "majority" and result.lacks:
+        one, many = ("text", "texts") if result.errors is None else ("entity", "entities")
+        named = [f"{label!r} ({count} {one if count == 1 else many})" for label, count in result.lacks.items()]
+        shown = ", ".join(named[:_SHOWN]) + (" …" if len(named) > _SHOWN else "")
+        why = (
+            "were not on offer to the teacher" if result.name == "teacher" else f"the {result.name} was not trained on"
+        )
+        wrong = "it counts as wrong" if [*result.lacks.values()] == [1] else "they count as wrong"
+        said.append(f"Gold has labels that {why}: {shown}; {wrong}.")
     if result.name != "majority" and result.never:
-        shown = ", ".join(map(repr, result.never[:10])) + (" …" if len(result.never) > 10 else "")
+        shown = ", ".join(map(repr, result.never[:_SHOWN])) + (" …" if len(result.never) > _SHOWN else "")
         said.append(f"The {result.name} never predicts {shown} on these texts.")
     silent = texts - result.statuses.get("ok", 0)
     if silent:

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 from spacy.cli.package import package as spacy_package
 
+from ..corpus.manifest import UNRECORDED, Part
 from ..errors import ConfigError, InputError, StageError
 from ..evaluation.report import speed
 from .freeze import CARRIED, carried_entry_points
@@ -26,9 +27,14 @@ from .freeze import CARRIED, carried_entry_points
 _ENTRY_POINTS = re.compile(r"entry_points=\{[^\n]*\}")  # of the setup.py that spaCy writes
 NOT_REQUIRED = ("spacy-distill", "spacy_distill")
 
-SILVER_NOTE = (
-    "Its training labels were made by a language model (silver), not by people. Before you pass the pipeline on, make"
-    " sure that the terms of that model and the rights in the texts allow it. Its errors resemble that model's."
+_ALLOWED = (
+    " Before you pass the pipeline on, make sure that the terms of such models and the rights in the texts allow it."
+    " Its errors resemble theirs."
+)
+SILVER_NOTE = f"Its training labels were made by a language model (silver), not by people.{_ALLOWED}"
+PEOPLE_NOTE = (
+    "Its training labels were all decided by people. Before you pass the pipeline on, make sure that the rights in the"
+    " texts allow it."
 )
 UNKNOWN_NOTE = (
     "Whether people or a language model made its training labels is not recorded. Before you pass the pipeline on, make"
@@ -46,6 +52,7 @@ def package(
     license: str = "",
     evaluation: Mapping[str, Any] | None = None,
     corpus: Mapping[str, str] | None = None,
+    train: Part | None = None,
 ) -> Path:
     """Build the wheel. The frozen directory gets the same `meta.json` and a model card, `README.md`.
 
@@ -54,6 +61,7 @@ def package(
     name (str): The package's name, with or without the language in front.
     evaluation (Optional[Mapping[str, Any]]): What `evaluation.json` holds: figures for the card and `meta.json`.
     corpus (Optional[Mapping[str, str]]): Training files by name with their sha256.
+    train (Optional[Part]): Of the manifest: whose the training labels are.
     RETURNS (Path): The wheel.
     RAISES (ConfigError): A name or version that pip would not take, or the build failed.
     """
@@ -66,11 +74,15 @@ def package(
     meta.update(
         name=name,
         version=version,
-        description=description or describe(meta, evaluation),
+        description=description or describe(meta, evaluation, train),
         license=license,
-        notes=note(evaluation),
+        notes=note(evaluation, train),
         performance=performance(evaluation) if evaluation else {},
-        distillation={"teacher": teacher_of(evaluation), "corpus": dict(corpus or {})},
+        distillation={
+            "teacher": teacher_of(evaluation, train),
+            "train": {"texts": train.docs, "people": train.gold, "models": dict(train.models)} if train else None,
+            "corpus": dict(corpus or {}),
+        },
     )
     (frozen / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
     (frozen / "README.md").write_text(card(meta, evaluation), encoding="utf8")
@@ -172,22 +184,33 @@ def performance(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def teacher_of(evaluation: Mapping[str, Any] | None) -> str | None:
-    """RETURNS (Optional[str]): The teacher's model, as it named itself."""
-    return (evaluation or {}).get("teacher")
+def teacher_of(evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str | None:
+    """RETURNS (Optional[str]): The models that made the training labels, as they named themselves; where nobody counted
+    those, the teacher that was evaluated."""
+    if train is None or train.gold is None:
+        return (evaluation or {}).get("teacher")
+    return ", ".join(model for model in train.models if model != UNRECORDED) or None
 
 
-def note(evaluation: Mapping[str, Any] | None) -> str:
+def note(evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str:
     """RETURNS (str): Who made the training labels, as far as it is known, and what follows from it."""
-    return SILVER_NOTE if teacher_of(evaluation) else UNKNOWN_NOTE
+    teacher = teacher_of(evaluation, train)
+    if train is None or train.gold is None:
+        return SILVER_NOTE if teacher else UNKNOWN_NOTE
+    if train.gold == train.docs:
+        return PEOPLE_NOTE
+    models = ", ".join(train.models)
+    if train.gold:
+        return f"{train.gold} of {train.docs} training texts were labelled by people, the rest by {models}.{_ALLOWED}"
+    return f"Its training labels were made by {models} (silver), not by people.{_ALLOWED}" if teacher else UNKNOWN_NOTE
 
 
-def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str:
     """RETURNS (str): One sentence on what the pipeline does."""
     labels = [label for found in meta["labels"].values() for label in found]
     shown = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
     what = "Finds" if any(name.endswith("ner") for name in meta["labels"]) else "Sorts texts into"
-    teacher = teacher_of(evaluation)
+    teacher = teacher_of(evaluation, train)
     return f"{what} {shown}." + (f" Distilled from {teacher}." if teacher else "")
 
 

@@ -54,15 +54,15 @@ def release(
 
     model (Path): `model-best`.
     evaluation (Optional[Path]): `evaluation.json` about this model.
-    manifest (Optional[Path]): The corpus's `manifest.json`; it and the corpus beside it are recorded by sha256,
-        and texts of `dev.spacy` serve to check the frozen pipeline.
+    manifest (Optional[Path]): The corpus's `manifest.json`: it says whose the training labels are. It and the corpus
+        beside it are recorded by sha256, and texts of `dev.spacy` serve to check the frozen pipeline.
     RETURNS (Release): The wheel and what was checked.
     """
     report = read_evaluation(evaluation, sha256_of(model)) if evaluation else None
     corpus: dict[str, str] = {}
     texts: list[str] = []
+    labelled = Manifest.read(manifest).train if manifest else None
     if manifest:
-        Manifest.read(manifest)
         train, dev = manifest.with_name(TRAIN), manifest.with_name(DEV)
         corpus = {file.name: sha256_of(file) for file in (manifest, train, dev)}
         texts = [doc.text for doc in islice(read_docs(dev, Vocab()), CHECKED_TEXTS)]
@@ -79,6 +79,7 @@ def release(
         license=license,
         evaluation=report,
         corpus=corpus,
+        train=labelled,
     )
     lang = frozen.meta["lang"]
     package_name = f"{lang}_{name.removeprefix(f'{lang}_')}"

@@ -6,6 +6,7 @@ network"), or its entities. It costs nothing but time, and pays where the large 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from spacy.tokens import Doc
 
 from ..corpus.build import DEV, LABELS, TRAIN, Corpus
 from ..corpus.manifest import MANIFEST, Manifest, Part
-from ..curation.types import Context, label_counts
+from ..curation.types import Context
 from ..docs import annotate_doc, confidence_of, make_doc, read_docs
 from ..errors import ConfigError, StageError
 from ..tasks.labels_combined import surest_side
@@ -112,9 +113,10 @@ def pseudo_label(
         added.append(annotate_doc(make_doc(student, text), record))
         if progress is not None:
             progress(1)
-    counts = label_counts(records)
-    labels = {label: count + counts[label] for label, count in manifest.train.labels.items()}
-    part = Part(manifest.train.docs + len(added), labels)
+    old, new = manifest.train, Part.of(records)
+    labels = {label: count + new.labels[label] for label, count in old.labels.items()}
+    models = dict((Counter(old.models) + Counter(new.models)).most_common())
+    part = Part(old.docs + new.docs, labels, old.gold, models)
     before = manifest.sources.get("pseudo_labelled", 0)
     sources = {**manifest.sources, "pseudo_labelled": before + len(added)}
     manifest = replace(manifest, train=part, sources=sources, soft=manifest.task == "textcat")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ..errors import InputError, counted
+from ..errors import InputError
 from ..records import read_records
 from ..texts import from_cell, names_in, text_of
 from ..types import ConfidenceKind
@@ -27,8 +27,8 @@ class Recorded(TeacherModel):
     names and perhaps a `score`, 0 to 1, with half-open character offsets; or, in `reply_field`, a model's raw reply,
     for the task to parse. A label that is null or missing is a reply that nobody could read, which the task counts
     as "unparsed". A text that the file does not have gets the status "error". Where a text occurs several times,
-    its records are given in turn, as often as it is asked for: labels that contradict each other reach the rule
-    `duplicates`. The file is the ledger: no other is kept.
+    its records are given in turn, as often as it is asked for, whatever the ids, which no model sees: labels that
+    contradict each other reach the rule `duplicates`. The file is the ledger: no other is kept.
 
     path (Path): JSONL, CSV, TSV or Parquet; read when the first prompt comes.
     reply_field (Optional[str]): Where raw replies stand. With it, labels are not looked at.
@@ -79,7 +79,8 @@ class Recorded(TeacherModel):
     def _ask(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Reply]]:
         if self._replies is None:
             self._replies = self._read()
-        missing = Reply("", ReplyMeta(status="error", error="no reply recorded for this text", model=self.name))
+        error = f"no reply recorded for this text in {self.name}"
+        missing = Reply("", ReplyMeta(status="error", error=error, model=self.name))
         turns: Counter[str] = Counter()
         for request in requests:
             text = request.prompt.text
@@ -93,7 +94,8 @@ class Recorded(TeacherModel):
         RAISES (InputError): A record without text, labels of another form, or a field that no record has.
         """
         replies: Dict[str, List[Reply]] = {}
-        conflicts = 0
+        first: Dict[str, str] = {}
+        conflicts: List[str] = []
         fields: Dict[str, None] = {}
         for where, record in read_records(self.path):
             fields.update(dict.fromkeys(record))
@@ -101,12 +103,22 @@ class Recorded(TeacherModel):
             reply = self._reply(where, record)
             recorded = replies.setdefault(text, [])
             recorded.append(reply)
-            conflicts += _said(recorded[0]) != _said(reply)
+            before = first.setdefault(text, where)
+            if _said(recorded[0]) != _said(reply):
+                conflicts.append(f"{where} contradicts {before}")
         for field in (self._answer_field, self._confidence_field, self._logprob_field):
             if field is not None and field not in fields:
                 raise InputError(f"{self.path}: no record has the field {field!r} (they have: {names_in(fields)}).")
         if conflicts:
-            logger.warning("%s: %s with another answer to the same text.", self.path, counted(conflicts, "record"))
+            logger.warning(
+                "%s: %d %s a text with another answer (%s%s). No model sees ids: each time such a text comes, it is"
+                " given the next of its answers, in the file's order.",
+                self.path,
+                len(conflicts),
+                "record repeats" if len(conflicts) == 1 else "records repeat",
+                conflicts[0],
+                "" if len(conflicts) == 1 else ", …",
+            )
         return replies
 
     def _reply(self, where: str, record: Mapping[str, Any]) -> Reply:

@@ -471,9 +471,11 @@ def shell(*args: str, cwd: Path, path: Path = ROOT) -> subprocess.CompletedProce
         (("annotate", "none.cfg", "good.jsonl", "out.spacy"), "none.cfg does not exist"),
         (("preview", "teacher.cfg", "bad.jsonl"), "bad.jsonl:2 is not JSON"),
         (("preview", "teacher.cfg", "empty.txt"), "empty.txt has no texts"),
+        (("annotate", ROOT / "configs/curation.cfg", "good.jsonl", "out.spacy"), "it has no section [nlp]"),
+        (("ledger", "none.sqlite"), "a Recorded teacher needs none"),
         (("import", "bad.jsonl", "out.spacy"), "bad.jsonl:2 is not JSON"),
         (("import", "good.jsonl", "out.spacy"), "no record has a label in 'label' (they have: 'text')"),
-        (("import", "good.jsonl", "out.spacy", "--reply-field", "said"), "Name the labels on offer with --label"),
+        (("import", "good.jsonl", "out.spacy", "--reply-field", "said"), "needs the labels on offer: name each"),
         (("import", "label.jsonl", "out.spacy"), "label.jsonl:2: expected a label, a list of labels"),
         (("import", "span.jsonl", "out.spacy", "--task", "ner"), "span.jsonl:2: expected [start, end, label]"),
         (("import", "label.jsonl", "out.spacy", "--lang", "xx1"), "--lang 'xx1'"),
@@ -560,6 +562,31 @@ def test_a_command_that_keeps_nothing_promises_nothing_when_interrupted(run: Run
     assert not Path("out").exists()
 
 
+# corpus
+
+
+def test_the_corpus_says_whose_labels_dev_has(run: Run) -> None:
+    answers = [
+        {"text": f"{word} {i}", "options": [{"id": "bug"}, {"id": "question"}], "accept": [label], "answer": "accept"}
+        for label, word in (("bug", "it broke again,"), ("question", "where do I find"))
+        for i in range(20)
+    ]
+    assert run("import", write("people.jsonl", *answers), "people.spacy", "--format", "prodigy")[0] == 0
+    _, out, _ = run("corpus", "people.spacy", "corpus")
+    assert "Corpus for textcat, dev from people's labels" in out
+    manifest = srsly.read_json("corpus/manifest.json")
+    train, dev = manifest["train"], manifest["dev"]
+    assert (train["gold"], dev["gold"], train["models"]) == (train["docs"], dev["docs"], {})
+    assert re.search(rf"decided by people +│ +{train['gold']} +│ +{dev['gold']} ", out)
+    labels = [{"text": answer["text"], "label": answer["accept"][0]} for answer in answers]
+    assert run("import", write("llm.jsonl", *labels), "silver.spacy")[0] == 0
+    _, out, _ = run("corpus", "silver.spacy", "corpus")
+    assert "Corpus for textcat, dev from the teacher's labels" in out
+    assert "people" not in out
+    train = srsly.read_json("corpus/manifest.json")["train"]
+    assert (train["gold"], train["models"]) == (0, {"llm.jsonl": train["docs"]})
+
+
 # preview and annotate
 
 
@@ -583,6 +610,20 @@ def test_preview_shows_the_prompt_and_annotate_asks_nothing_again(run: Run) -> N
     found = annotations("annotations/pool.spacy")
     assert [(item.status, item.label) for item in found] == [("ok", "bug"), ("unparsed", None), ("ok", "question")]
     assert srsly.read_json("annotations/pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
+
+
+def test_texts_without_a_recorded_reply_are_named(run: Run) -> None:
+    settings = 'path = "part.jsonl"\nlabel_field = "label"'
+    config = write("teacher.cfg", TEACHER.format(model="spacy_distill.Recorded.v1", settings=settings))
+    write("part.jsonl", {"text": "It broke.", "label": "bug"})
+    texts = [{"id": f"t{i}", "text": f"new {i}"} for i in range(5)]
+    code, out, _ = run("annotate", config, write("t.jsonl", {"id": "t", "text": "It broke."}, *texts), "o.spacy")
+    assert code == 0
+    assert "5 prompts got no reply:\n  5 × no reply recorded for this text in part.jsonl (t0, t1, t2, …): add" in out
+    assert "Run this command again" not in out
+    assert list(srsly.read_json("o.json")["unanswered"].values()) == [["t0", "t1", "t2"]]
+    out = run("annotate", config, write("t.jsonl", texts[4]), "o.spacy")[1]
+    assert "1 prompt got no reply:\n  1 × no reply recorded for this text in part.jsonl (t4): add" in out
 
 
 # import

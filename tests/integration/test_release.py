@@ -60,7 +60,7 @@ def project(tmp_path_factory):
     (root / "corpus").mkdir()
     for name in ("train", "dev"):
         DocBin(docs=[example.reference for example in examples]).to_disk(root / "corpus" / f"{name}.spacy")
-    part = Part(40, {"complaint": 20, "praise": 20})
+    part = Part(40, {"complaint": 20, "praise": 20}, 4, {"labels.jsonl": 36})
     manifest = Manifest("textcat", LABELS, True, True, part, part, "silver", 0.5, 0, 80, {}, None, {})
     manifest.write(root / "corpus" / "manifest.json")
     docs = []
@@ -156,7 +156,11 @@ def test_release_builds_a_wheel_with_its_card(project, released):
     meta = json.loads((frozen / "meta.json").read_text())
     assert set(meta["distillation"]["corpus"]) == {"manifest.json", "train.spacy", "dev.spacy"}
     assert meta["performance"]["cats_accuracy"] > 0.9
-    assert "teacher-model" in (frozen / "README.md").read_text()
+    card = (frozen / "README.md").read_text()
+    assert "teacher-model" not in card  # it was evaluated, and made no training label
+    assert "| Teacher | labels.jsonl |" in card
+    assert "4 of 40 training texts were labelled by people, the rest by labels.jsonl." in card
+    assert meta["distillation"]["train"] == {"texts": 40, "people": 4, "models": {"labels.jsonl": 36}}
 
 
 @pytest.mark.slow

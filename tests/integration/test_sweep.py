@@ -211,7 +211,7 @@ def test_what_grows_beyond_the_limit_or_would_learn_gold_stays_as_it_was(
     assert how.startswith("seed 0; with dev it would have 0.")
     checked = tmp_path / "checked"
     shutil.copytree(corpus, checked)
-    manifest = (checked / "manifest.json").read_text("utf8").replace('"dev_from": "silver"', '"dev_from": "gold"')
+    manifest = (checked / "manifest.json").read_text("utf8").replace('"dev_share": 0.25', '"dev_share": null')
     (checked / "manifest.json").write_text(manifest, "utf8")
     assert _last(tier, candidate, checked, tmp_path / "out", None) == (candidate.best, "seed 0")
 

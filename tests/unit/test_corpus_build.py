@@ -195,6 +195,34 @@ def test_gold_dev_takes_the_place_of_a_share() -> None:
     assert (corpus.manifest.dev_from, corpus.manifest.dev_share) == ("gold", None)
 
 
+def test_the_manifest_says_whose_the_labels_are(tmp_path: Path) -> None:
+    people = [replace(item, gold=True) for item in textcat()]
+    made = build(docs_of(people), people, dev_share=0.25).manifest
+    assert (made.dev_from, made.dev_share) == ("gold", 0.25)
+    assert (made.train.gold, made.dev.gold, made.train.models, made.dev.models) == (30, 10, {}, {})
+    sources = [
+        {"source": "a", "status": "ok", "model": "big"},
+        {"source": "b", "status": "ok", "model": "small"},
+        {"source": "c", "status": "error", "model": "silent"},
+    ]
+    records = [
+        *people[:2],
+        *(replace(item, provenance={"model": "big"}) for item in people[2:6]),
+        replace(people[6], gold=False, provenance={"model": "majority of 3", "sources": sources}),
+        *(replace(item, gold=False, provenance={"model": "big"}) for item in people[7:10]),
+        *(replace(item, gold=False) for item in people[10:]),
+    ]
+    gold = [replace(records[0], id="g", text="something else")]
+    corpus = build(docs_of(records), records, gold_dev=gold, nlp=nlp)
+    assert corpus.manifest.train.gold == 6
+    assert corpus.manifest.train.models == {"an unrecorded source": 30, "big": 4, "small": 1}
+    corpus.write(tmp_path)
+    assert Manifest.read(tmp_path / "manifest.json") == corpus.manifest
+    silver = build(docs_of(records), records, dev_share=0.25).manifest
+    assert silver.dev_from == "silver"
+    assert (silver.train.gold or 0) + (silver.dev.gold or 0) == 6
+
+
 def test_gold_dev_must_not_be_in_train() -> None:
     records = [replace(item, group=f"g{index}") for index, item in enumerate(textcat())]
     for text, group in (("THING number 3", None), ("new", "g3")):

@@ -135,6 +135,8 @@ def test_a_filter_that_takes_out_the_errors_is_found_on_peoples_labels(tmp_path:
 def test_where_nothing_helps_nothing_is_best(tmp_path: Path) -> None:
     found = swept(tmp_path, pool(0.0), None)
     assert (found.dev_from, found.dev + found.train) == ("silver", 240)
+    people = swept(tmp_path, [replace(item, gold=True) for item in pool(0.0)], None)
+    assert people.dev_from == "gold"
     assert found.best is None
     assert found.outcomes[0].score.value > 0.9
     by = {outcome.name: outcome for outcome in found.outcomes}

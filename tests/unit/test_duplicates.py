@@ -44,7 +44,16 @@ def test_even_votes_lose_all_whatever_the_order() -> None:
 
 def test_a_person_outranks_teachers() -> None:
     person = textcat("p", NEARLY, "tool", gold=True)
-    assert ids(run([*VOTES[:2], person])) == (["p"], ["a", "b"])
+    result = run([*VOTES[:2], person])
+    assert ids(result) == (["p"], ["a", "b"])
+    assert [reason for _, reason in result.dropped] == [
+        "a person decided otherwise on nearly the same text (p)",
+        "a person decided otherwise on the same text (p)",
+    ]
+    people = [person, textcat("q", LONG, "tool", gold=True), textcat("r", LONG, "fruit", gold=True)]
+    reasons = {item.id: reason for item, reason in run([*VOTES[:2], *people]).dropped}
+    assert reasons["r"] == "majority of 3 says otherwise than fruit"
+    assert reasons["a"] == "a person decided otherwise on nearly the same text (p)"
     sure = textcat("sure", LONG, "tool", 1.0)
     assert ids(run([sure, person])) == (["p"], ["sure"])
 

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from spacy_distill.corpus.manifest import Part
 from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.evaluation.evaluate import evaluate
 from spacy_distill.evaluation.systems import System
 from spacy_distill.release.package import (
+    PEOPLE_NOTE,
     SILVER_NOTE,
     UNKNOWN_NOTE,
     card,
@@ -31,7 +33,7 @@ META = {
     "spacy_version": ">=3.8.0,<3.9.0",
     "license": "",
     "notes": SILVER_NOTE,
-    "distillation": {"teacher": "big-model", "corpus": {"train.spacy": "f00"}},
+    "distillation": {"teacher": "big-model", "train": None, "corpus": {"train.spacy": "f00"}},
 }
 
 
@@ -109,6 +111,32 @@ def test_what_is_not_recorded_is_not_claimed(evaluation):
     for given in ({**evaluation, "teacher": None}, None):
         assert note(given) == UNKNOWN_NOTE
         assert "Distilled" not in describe(META, given)
+
+
+def test_the_note_counts_what_the_manifest_counted(evaluation):
+    def said(gold, models, docs=494):
+        part = Part(docs, {}, gold, models)
+        return note(evaluation, part), describe(META, evaluation, part).partition(". ")[2]
+
+    assert said(494, {}) == (PEOPLE_NOTE, "")
+    both, described = said(54, {"gpt": 440})
+    assert both.startswith("54 of 494 training texts were labelled by people, the rest by gpt. Before")
+    assert described == "Distilled from gpt."
+    silver, described = said(0, {"gpt": 490, "mini": 2, "an unrecorded source": 2})
+    assert "were made by gpt, mini, an unrecorded source (silver), not by people" in silver
+    assert described == "Distilled from gpt, mini."
+    assert said(0, {"an unrecorded source": 494}) == (UNKNOWN_NOTE, "")
+    assert "the rest by an unrecorded source." in said(54, {"an unrecorded source": 440})[0]
+    assert said(None, {}) == (SILVER_NOTE, "Distilled from big-model.")  # a manifest of before
+
+
+def test_the_card_of_what_people_labelled_names_no_teacher(evaluation):
+    train = {"texts": 494, "people": 494, "models": {}}
+    meta = {**META, "notes": PEOPLE_NOTE, "distillation": {"teacher": None, "train": train, "corpus": {}}}
+    text = card(meta, evaluation)
+    assert "| Teacher | none: people decided every label |" in text
+    assert PEOPLE_NOTE in text
+    assert "| Teacher | not recorded |" in card({**meta, "distillation": {**meta["distillation"], "train": None}}, None)
 
 
 def test_the_card_of_entities_leaves_accuracy_out(evaluation):

@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def test_labels_become_replies_that_tasks_parse(tmp_path: Path) -> None:
     assert one.meta.spans is None
     assert (unread, unread.meta.status, unread.meta.spans) == ("", "ok", None)  # For the task: unparsed.
     assert (absent, absent.meta.status) == ("", "ok")
-    assert (unknown.meta.status, unknown.meta.error) == ("error", "no reply recorded for this text")
+    assert (unknown.meta.status, unknown.meta.error) == (
+        "error",
+        "no reply recorded for this text in labels.jsonl",
+    )
     assert one.meta.model == "labels.jsonl"
 
 
@@ -130,7 +134,9 @@ def test_several_answers_are_given_in_turn_and_reported(tmp_path: Path, caplog: 
         assert ask(model, "secret") == ['{"label": "x"}']
         answers = ask(model, *["secret"] * 5)
     assert [answer[-3] for answer in answers] == ["x", "y", "x", "z", "x"]
-    assert "2 records with another answer to the same text" in caplog.text
+    assert "2 records repeat a text with another answer" in caplog.text
+    assert re.search(r"\(\S*labels\.jsonl:2 contradicts \S*labels\.jsonl:1, …\)\. No model sees ids: ", caplog.text)
+    assert "the next of its answers, in the file's order" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -140,7 +146,8 @@ def test_the_same_answer_with_another_confidence_is_no_other_answer(
     spans = [[0, 2, "X"]], [[0, 2, "X"]], [[0, 2, "Y"]]
     path = write(tmp_path / "labels.jsonl", *({"text": "abc", "llm": s, "lp": [-i]} for i, s in enumerate(spans)))
     ask(Recorded(path, logprob_field="lp"), "abc")
-    assert "1 record with another answer to the same text" in caplog.text
+    assert "1 record repeats a text with another answer" in caplog.text
+    assert re.search(r"labels\.jsonl:3 contradicts \S*labels\.jsonl:1\)", caplog.text)
 
 
 def test_nothing_is_read_before_the_first_prompt(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from spacy_distill.types import Annotation, Span
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ("good", EVIL)
-COSTS = ("words/s,", "warm", "MB", "labels", "answered")
+COSTS = ("words/s,", "warm", "MB", "labels", "used", "answered")
 
 
 def one(id, label, *, confidence=None, status="ok"):
@@ -120,6 +121,22 @@ def test_json_has_every_figure(evaluation):
     assert teacher["calibration"] is None
 
 
+def test_a_label_that_only_gold_has_is_no_silence_of_the_systems():
+    gold = [*GOLD[:-1], replace(GOLD[-1], labels=(*GOLD[-1].labels, "junk"), cats={"junk": 1.0})]
+    student, teacher = evaluate(gold, [System("student", STUDENT), System("teacher", TEACHER)], resamples=50).results
+    assert (student.never, student.lacks, student.label_coverage) == ((), {"junk": 1}, pytest.approx(2 / 3))
+    assert teacher.lacks == {"junk": 1}
+
+
+def test_an_entity_label_that_only_gold_has_is_no_silence_of_the_systems():
+    def record(labels, *spans):
+        return Annotation("e", "a red apple", "ner", labels, "ok", ents=tuple(Span(*span) for span in spans))
+
+    gold = [record(("FRUIT", "COLOUR"), (2, 5, "COLOUR"), (6, 11, "FRUIT"))]
+    (student,) = evaluate(gold, [System("student", [record(("FRUIT",))])], resamples=50).results
+    assert (student.never, student.lacks) == (("FRUIT",), {"COLOUR": 1})
+
+
 def test_fidelity_takes_the_teacher_for_the_truth(evaluation):
     same = sum(STUDENT[i].label == TEACHER[i].label for i in range(60) if i != 5) / 59
     assert evaluation.differences[0].fidelity == pytest.approx(same)
@@ -142,7 +159,8 @@ def test_a_teacher_that_was_not_reached_has_no_figures(status, count):
     assert (found.unreached, found.teacher) == ({"teacher": count}, EVIL)
     assert found.verdict[0] == (
         f"The teacher was not reached for {count} of 60 texts: it has no figures here. Run `spacy-distill annotate` on"
-        " the gold file again, which asks for them, and then evaluate again."
+        " the gold file again, which asks for them (or add them to the file of recorded replies first), and then"
+        " evaluate again."
     )
     assert not any("its teacher" in sentence for sentence in found.verdict)
     html = render(found)

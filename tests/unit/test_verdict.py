@@ -4,7 +4,7 @@ import pytest
 
 from spacy_distill.evaluation.comparison import Interval
 from spacy_distill.evaluation.evaluate import Difference, Result
-from spacy_distill.evaluation.scores import METRICS
+from spacy_distill.evaluation.scores import METRICS, EntityErrors
 from spacy_distill.evaluation.verdict import points, verdict
 
 
@@ -13,8 +13,9 @@ def difference(value, low, high, *, other="teacher", macro=(0.0, -0.1, 0.1)):
     return Difference("student", other, {**metrics, "macro_f1": Interval(*macro)}, 0.9)
 
 
-def result(name="student", never=(), **statuses):
-    return Result(name, None, {}, (), 1.0, tuple(never), statuses or {"ok": 500}, None, "", None, None, None, None, {})
+def result(name="student", never=(), lacks=None, errors=None, **statuses):
+    statuses = statuses or {"ok": 500}
+    return Result(name, None, {}, (), 1.0, tuple(never), statuses, None, "", None, None, errors, None, {}, lacks or {})
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,22 @@ def test_silence_and_labels_never_predicted_are_told():
         "The student never predicts 'rare' on these texts.",
         "The teacher has no usable answer for 10 of 500 texts (10 unparsed): they count as wrong.",
     )
+
+
+def test_labels_that_a_system_does_not_have_are_told_apart():
+    found = [
+        result(never=["rare"], lacks={"junk": 3, "odd": 1}),
+        result("teacher", lacks={"junk": 1}),
+        result("majority"),
+    ]
+    assert verdict("accuracy", 500, 500, found, []) == (
+        "Gold has labels that the student was not trained on: 'junk' (3 texts), 'odd' (1 text); they count as wrong.",
+        "The student never predicts 'rare' on these texts.",
+        "Gold has labels that were not on offer to the teacher: 'junk' (1 text); it counts as wrong.",
+    )
+    entities = result(lacks={"TOOL": 2}, errors=EntityErrors(0, 0, 0, 2, 0))
+    said = verdict("micro_f1", 500, 500, [entities], [])
+    assert said == ("Gold has labels that the student was not trained on: 'TOOL' (2 entities); they count as wrong.",)
 
 
 def test_too_little_gold_is_told():
