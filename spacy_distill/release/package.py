@@ -22,6 +22,7 @@ from spacy.cli.package import package as spacy_package
 from ..corpus.manifest import UNRECORDED, Part
 from ..errors import ConfigError, InputError, StageError
 from ..evaluation.report import speed
+from ..records import FORMATS
 from .freeze import CARRIED, carried_entry_points
 
 _ENTRY_POINTS = re.compile(r"entry_points=\{[^\n]*\}")  # of the setup.py that spaCy writes
@@ -192,6 +193,12 @@ def teacher_of(evaluation: Mapping[str, Any] | None, train: Part | None = None) 
     return ", ".join(model for model in train.models if model != UNRECORDED) or None
 
 
+def is_file(model: str) -> bool:
+    """RETURNS (bool): Whether a model is a file of labels, as `Recorded.v1` and `import` name it: anybody may have made
+    them."""
+    return Path(model).suffix.lower() in FORMATS
+
+
 def note(evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str:
     """RETURNS (str): Who made the training labels, as far as it is known, and what follows from it."""
     teacher = teacher_of(evaluation, train)
@@ -202,7 +209,9 @@ def note(evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str
     models = ", ".join(train.models)
     if train.gold:
         return f"{train.gold} of {train.docs} training texts were labelled by people, the rest by {models}.{_ALLOWED}"
-    return f"Its training labels were made by {models} (silver), not by people.{_ALLOWED}" if teacher else UNKNOWN_NOTE
+    if all(model == UNRECORDED or is_file(model) for model in train.models):
+        return f"Its training labels come from {models}. {UNKNOWN_NOTE}" if teacher else UNKNOWN_NOTE
+    return f"Its training labels were made by {models} (silver), not by people.{_ALLOWED}"
 
 
 def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str:
@@ -211,7 +220,7 @@ def describe(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None, trai
     shown = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
     what = "Finds" if any(name.endswith("ner") for name in meta["labels"]) else "Sorts texts into"
     teacher = teacher_of(evaluation, train)
-    return f"{what} {shown}." + (f" Distilled from {teacher}." if teacher else "")
+    return f"{what} {shown}." + (f" Distilled from {teacher}." if teacher and not is_file(teacher) else "")
 
 
 def card(meta: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:

@@ -127,6 +127,8 @@ def test_the_note_counts_what_the_manifest_counted(evaluation):
     assert described == "Distilled from gpt, mini."
     assert said(0, {"an unrecorded source": 494}) == (UNKNOWN_NOTE, "")
     assert "the rest by an unrecorded source." in said(54, {"an unrecorded source": 440})[0]
+    assert said(0, {"labels.jsonl": 494}) == (f"Its training labels come from labels.jsonl. {UNKNOWN_NOTE}", "")
+    assert "were made by labels.jsonl, gpt (silver)" in said(0, {"labels.jsonl": 400, "gpt": 94})[0]
     assert said(None, {}) == (SILVER_NOTE, "Distilled from big-model.")  # a manifest of before
 
 
