@@ -65,7 +65,7 @@ Peer = NgramsLr | MiniLmLr
 PEERS: dict[str, type[Peer]] = {"ngrams_lr": NgramsLr, "minilm_lr": MiniLmLr}
 HELD_OUT = 0.15
 """Of the labelled questions, for a peer's threshold; then it learns from all."""
-FIGURES = {"macro_f1": 4, "micro_f1": 4, "words_per_s_warm": 0, "words_per_s_fresh": 0, "train_s": 1, "mb": 2}
+FIGURES = {"macro_f1": 5, "micro_f1": 5, "words_per_s_warm": 0, "words_per_s_fresh": 0, "train_s": 1, "mb": 2}
 """Each figure of a row, and its decimals. Peers have the scores alone."""
 
 
@@ -186,7 +186,7 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         fewer = "\\*" if len(row["macro_f1_by_seed"]) < seeds else ""
         by_seed = sorted(f"{100 * f:.1f}" for f in row["macro_f1_by_seed"])
-        macro = f"{100 * row['macro_f1']:.1f}{fewer} ({by_seed[0]}–{by_seed[-1]})"
+        macro = f"{100 * row['macro_f1']:.1f}{fewer}" + (f" ({by_seed[0]}–{by_seed[-1]})" if len(by_seed) > 1 else "")
         line = [f"{row['size']:,}", SYSTEMS[row["system"]], macro, f"{100 * row['micro_f1']:.1f}", "–", "–"]
         if "mb" in row:
             line[-2:] = f"{float('{words_per_s_fresh:.2g}'.format(**row)):,.0f}", f"{row['mb']:.1f}"

@@ -26,7 +26,7 @@ def pseudo_label(
     It costs no money, and pays where the large student is much the better of the two, and the texts are many: with
     1,000 labels from people for six emotions, 15,000 tweets labelled by `textcat_tuned` took `textcat_accurate` from
     72 % to 85 %, three points above its teacher (`python -m benchmarks.pseudo_labels`); with 500 labelled sentences
-    about restaurants `ner_tuned` took `ner` from an F of .53 to .69 (`python -m benchmarks.entity_tiers`). So the
+    about restaurants `ner_tuned` took `ner` from an F of .54 to .69 (`python -m benchmarks.entity_tiers`). So the
     language model may label a part of the texts, `annotate --limit 1000`, and a student the rest. Compare on dev.
 
     Example: `spacy-distill pseudo-label training/tuned/model-best assets/texts.jsonl corpus corpus_large
