@@ -106,7 +106,7 @@ def pseudo_label(
             "ok",
             exclusive=manifest.exclusive,
             group=text.group,
-            provenance={"model": f"{student.meta['lang']}_{student.meta['name']}"},
+            provenance={"model": f"the student {student.meta['lang']}_{student.meta['name']}"},
             **said,
         )
         records.append(record)
