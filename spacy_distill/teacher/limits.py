@@ -56,13 +56,22 @@ class Permit(NamedTuple):
     number (int): How many were, this one included.
     chars (int): Characters of its prompt.
     tokens (float): Estimate of what it takes, prompt and reply.
-    tokens_so_far (float): The same for all that were let through, this one included.
+    heard (int): Responses that had come before it was let through.
     """
 
     number: int
     chars: int
     tokens: float
-    tokens_so_far: float
+    heard: int
+
+
+class _Said(NamedTuple):
+    """What a response said of one of the server's limits: how much may be spent in all before it is whole again, and
+    when that is. `nth` counts the responses."""
+
+    ends_at: float
+    whole_at_s: float
+    nth: int
 
 
 class _Allowance:
@@ -77,14 +86,13 @@ class _Allowance:
         self.spent = 0.0
         self._each_s = 60.0 / per_minute if per_minute else 0.0
         self._next_s = -math.inf
-        self._heard_at = 0.0
-        self._ends_at = math.inf
-        self._whole_at_s = -math.inf
+        self._said: list[_Said] = []
+        self._least = _Said(math.inf, -math.inf, 0)
 
     def wait_s(self, now_s: float, amount: float) -> float:
         wait_s = self._next_s - now_s if self._each_s else 0.0
-        if self.spent + amount > self._ends_at:
-            wait_s = max(wait_s, self._whole_at_s - now_s)
+        if self.spent + amount > self._least.ends_at:
+            wait_s = max(wait_s, self._least.whole_at_s - now_s)
         return wait_s
 
     def spend(self, now_s: float, amount: float) -> None:
@@ -96,12 +104,17 @@ class _Allowance:
         """It took so much more than was estimated, or less."""
         self._next_s += amount * self._each_s
 
-    def heard(self, now_s: float, spent: float, quota: Quota) -> None:
-        """The server's count, when so much had been spent. Replies overtake each other: the latest request counts."""
-        if spent >= self._heard_at and quota.reset_s <= LONGEST_WAIT_S:
-            self._heard_at = spent
-            self._ends_at = spent + quota.remaining
-            self._whole_at_s = now_s + quota.reset_s
+    def heard(self, quota: Quota, now_s: float, unheard: float, nth: int, since: int) -> None:
+        """The server's count, with the `nth` response. Of what was spent so much is `unheard` of, and may not be in it.
+
+        Requests overtake each other, and so do responses: others that came `since` the request was let through may be
+        in the server's count only after it. Of all these responses the one that was counted last is right, or says too
+        little, so the least counts.
+        """
+        if quota.reset_s <= LONGEST_WAIT_S:
+            self._said = [said for said in self._said if said.nth > since]
+            self._said.append(_Said(self.spent - unheard + quota.remaining, now_s + quota.reset_s, nth))
+            self._least = min(self._said)
 
 
 class Limits:
@@ -134,6 +147,7 @@ class Limits:
         self._tokens = _Allowance(tokens_per_minute)
         self._window = self._threshold = float(max_in_flight)
         self._lowered_at = 0
+        self._heard = 0
         self._refused = 0
         self._paused_until_s = -math.inf
         self._known_chars = self._known_tokens = 0
@@ -166,7 +180,7 @@ class Limits:
         now_s, tokens = self._clock(), self._estimate(chars)
         self._requests.spend(now_s, 1)
         self._tokens.spend(now_s, tokens)
-        permit = Permit(int(self._requests.spent), chars, tokens, self._tokens.spent)
+        permit = Permit(int(self._requests.spent), chars, tokens, self._heard)
         self._out[permit.number] = self._unheard[permit.number] = permit
         return permit
 
@@ -176,22 +190,14 @@ class Limits:
         self._unheard.pop(permit.number, None)
 
     def heard(self, permit: Permit, requests: Quota | None, tokens: Quota | None) -> None:
-        """There is a response. The server may say with it what is left.
-
-        Requests overtake each other on their way: those that were let through before this one and are not back yet may
-        not be in the server's count, and are taken off.
-        """
+        """There is a response. The server may say with it what is left."""
         self._unheard.pop(permit.number, None)
-        if requests is None and tokens is None:
-            return
-        now_s = self._clock()
-        before = [other for other in self._unheard.values() if other.number < permit.number]
+        self._heard += 1
+        now_s, order = self._clock(), (self._heard, permit.heard)
         if requests is not None:
-            left = requests._replace(remaining=requests.remaining - len(before))
-            self._requests.heard(now_s, permit.number, left)
+            self._requests.heard(requests, now_s, len(self._unheard), *order)
         if tokens is not None:
-            left = tokens._replace(remaining=tokens.remaining - sum(other.tokens for other in before))
-            self._tokens.heard(now_s, permit.tokens_so_far, left)
+            self._tokens.heard(tokens, now_s, sum(other.tokens for other in self._unheard.values()), *order)
 
     def succeeded(self, permit: Permit, tokens: int | None) -> None:
         """There is a reply.

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+from collections import Counter
 
 import pytest
 
@@ -211,6 +212,30 @@ def test_replies_that_are_not_safe_yet_are_in_the_servers_count(clock: Clock) ->
     succeed(limited, permits)
     send(limited, 7)
     assert limited.wait_s(40) == 60.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_requests_and_replies_that_overtake_each_other_do_not_exceed_what_is_left(clock: Clock, seed: int) -> None:
+    """A server that takes 10 requests in each second of its own clock, four at a time, in any order, both ways."""
+    draw, limited = random.Random(seed), Limits(4, clock=clock)
+    on_the_way: list[Permit] = []
+    on_the_way_back: list[tuple[Permit, Quota]] = []
+    taken: Counter[int] = Counter()
+    while clock.now_s < 1020.0:
+        while limited.wait_s(40) <= 0.0:
+            on_the_way.append(limited.start(40))
+        clock.now_s += draw.choice((0.0, 0.001, 0.02))
+        if on_the_way and draw.random() < 0.5:
+            second = int(clock.now_s)
+            taken[second] += 1
+            permit = on_the_way.pop(draw.randrange(len(on_the_way)))
+            on_the_way_back.append((permit, Quota(10 - taken[second], second + 1.0 - clock.now_s)))
+        elif on_the_way_back:
+            permit, left = on_the_way_back.pop(draw.randrange(len(on_the_way_back)))
+            limited.heard(permit, left, None)
+            succeed(limited, [permit])
+    assert max(taken.values()) <= 10
+    assert sum(taken.values()) > 0.8 * 200
 
 
 def test_a_quota_of_a_day_is_not_waited_for(clock: Clock) -> None:
