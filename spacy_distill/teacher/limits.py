@@ -112,7 +112,7 @@ class _Allowance:
         little, so the least counts.
         """
         if quota.reset_s <= LONGEST_WAIT_S:
-            self._said = [said for said in self._said if said.nth > since]
+            self._said = [said for said in self._said if said.nth > since and said.whole_at_s > now_s]
             self._said.append(_Said(self.spent - unheard + quota.remaining, now_s + quota.reset_s, nth))
             self._least = min(self._said)
 
