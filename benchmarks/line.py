@@ -10,7 +10,7 @@ from typing import Any
 
 from spacy.util import load_config
 
-from spacy_distill.students.tiers import Run, find_tiers, train_tier
+from spacy_distill.students.tiers import Run, find_tiers, train_on_all, train_tier
 from spacy_distill.types import TaskName
 
 from . import ROOT
@@ -66,11 +66,13 @@ def train(
     exclusive: bool = True,
     vectors: Path | None = None,
     max_steps: int | None = None,
+    whole: bool = False,
 ) -> Run | None:
-    """Train a student as a sweep does, unless that was done before: into `training/NAME/SEED` of a folder.
+    """Train a student as a sweep does, unless that was done before: into `training/NAME` of a folder.
 
     config (Optional[str]): One of `configs/`, without its ending, if its name is another.
     vectors (Optional[Path]): A table for the student's words, see `write_vectors`.
+    whole (bool): On dev too, as a sweep's winner, if it does not need dev to know when to stop.
     RETURNS (Optional[Run]): The training; None where something that it needs is not installed, which is said.
     """
     settings = load_config(ROOT / "configs" / f"{config or name}.cfg", interpolate=False)
@@ -92,6 +94,8 @@ def train(
     if tier.missing:
         print(f"{name} is left out: {', '.join(tier.missing)} is not there.", flush=True)
         return None
+    if whole and not tier.needs_dev:
+        return train_on_all(tier, corpus, folder / "training")
     return train_tier(tier, [corpus], folder / "training", seed)
 
 
