@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ def same_content(one: Path, other: Path) -> bool:
 def keep_old(path: Path) -> Path:
     """Keep what is in a file, or a folder, before it is written over: a copy of the file, or the folder itself.
 
-    RETURNS (Path): `NAME~`, beside it. What an earlier call left there is replaced.
+    RETURNS (Path): `NAME~`, beside it; `NAME~2` and so on where earlier calls kept something.
     """
-    old = path.with_name(f"{path.name}~")
+    names = (f"{path.name}~{number if number > 1 else ''}" for number in count(1))
+    old = next(place for place in map(path.with_name, names) if not place.exists())
     if path.is_dir():
-        shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
     else:
         shutil.copyfile(path, old)

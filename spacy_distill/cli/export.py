@@ -22,7 +22,7 @@ def export(
         Optional[Path], typer.Option(help="Teacher config with the prompt, for --format openai-finetune.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Write over an output that is there; what was in it stays in NAME~.")
+        bool, typer.Option("--force", help="Write over an output that is there; what was in it stays, as NAME~.")
     ] = False,
 ) -> None:
     """Write annotations in another tool's form, for people to check or for another program to use.
@@ -68,7 +68,7 @@ def export(
         if not force:
             raise ConfigError(
                 f"{output} exists, and has something else than would be written, such as people's answers. Name another"
-                f" output, or write over it with --force: what is in it then stays in {output.name}~."
+                f" output, or write over it with --force: what is in it then stays beside it."
             )
         kept = keep_old(output)
     aside = write(records, output, format_, tools)

@@ -46,7 +46,7 @@ def init(
     key_env: Annotated[Optional[str], typer.Option(help="chat: environment variable with the API key.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the texts, a spaCy code.")] = "en",
     force: Annotated[
-        bool, typer.Option("--force", help="Write over files that are there; what was in them stays in NAME~.")
+        bool, typer.Option("--force", help="Write over files that are there; what was in them stays, as NAME~.")
     ] = False,
 ) -> None:
     """Scaffold a project for your own labels and texts.
@@ -161,8 +161,7 @@ def init(
     new = {path: content.encode() for path, content in files.items()}
     new |= {target: source.read_bytes() for target, source in copies.items()}
     changed = [path for path, content in new.items() if path.exists() and path.read_bytes() != content]
-    for path in changed:
-        keep_old(path)
+    kept = [str(keep_old(path)) for path in changed]
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf8")
@@ -173,12 +172,12 @@ def init(
     console.print(f"Made {folder}: {count} texts, {len(labels)} labels, {teaching}.")
     preview = "  python -m spacy project run preview\n" if label_field is None else ""
     console.print(f"Next:\n  cd {folder}\n{preview}  python -m spacy project run all")
-    if changed:
-        console.print(f"What was in {', '.join(map(str, changed))} stands beside it, in NAME~.")
+    if kept:
+        console.print(f"What was there before stands in {', '.join(kept)}.")
     if gold is None:
         console.print(
             "Without --gold there is nothing to measure against: label some 100 texts yourself, then run this command"
-            " again with --gold FILE --force, and copy your changes back from the files whose names end in ~."
+            " again with --gold FILE --force, and copy your changes back from the files that it kept."
         )
 
 

@@ -392,7 +392,7 @@ def test_init_writes_over_nothing_unless_told(run: Run) -> None:
     kept = {path.with_name(path.name.removesuffix("~")): path.read_bytes() for path in Path("desk").rglob("*~")}
     assert {path.name for path in kept} == {"project.yml", "teacher.cfg"}
     assert kept == {path: before[path] for path in kept}
-    assert "NAME~" in said
+    assert all(f"{path}~" in said for path in kept)
 
 
 def test_init_does_not_write_over_texts_either(run: Run) -> None:
@@ -407,7 +407,7 @@ def test_init_does_not_write_over_texts_either(run: Run) -> None:
     )
     assert "precious" in mine.read_text(encoding="utf8")
     code, said, _ = scaffold(run, "textcat", "chat", ["a", "b"], "--force")
-    assert (code, "NAME~" in said) == (0, True)
+    assert (code, "texts.jsonl~" in said) == (0, True)
     assert "precious" not in mine.read_text(encoding="utf8")
     assert "precious" in mine.with_name("texts.jsonl~").read_text(encoding="utf8")
 
@@ -875,6 +875,10 @@ def test_export_does_not_write_over_what_people_filled_in(run: Run, form: str) -
     assert kept.read_bytes() == filled
     assert not answers.exists() or answers.read_bytes() != filled
     assert run(*command)[0] == 0
+    with answers.open("a", encoding="utf8") as file:
+        file.write("mine too\n")
+    assert f"What was in it stands in {Path('out/review~2')}" in run(*command, "--force")[1]
+    assert kept.read_bytes() == filled
 
 
 def test_export_does_not_write_over_its_input_or_gold(run: Run) -> None:
