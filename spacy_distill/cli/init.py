@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import typer
+from thinc.api import Config
 
 from .common import blank, console
 from .import_ import check_form, labels_that_occur
@@ -23,6 +24,7 @@ STUDENTS = {
     "ner": ("ner", "ner_tuned"),
 }
 """Configs of `spacy train` for each task: `project run train` takes the first, `project run sweep` tries all."""
+_TOKENIZER = '[nlp.tokenizer]\n@tokenizers = "spacy.Tokenizer.v1"'
 _LOCAL = "http://127.0.0.1:11434/v1"
 
 
@@ -98,7 +100,8 @@ def init(
             f"There is one label, {labels[0]!r}, and each text has exactly one: nothing to learn. Repeat --label for"
             " each, or choose --task textcat_multilabel."
         )
-    blank(lang)
+    section = Config({"nlp": {"tokenizer": blank(lang).config["nlp"]["tokenizer"]}}).to_str()
+    tokenizer = section[section.index("[nlp.tokenizer]") :]
     try:
         count = sum(1 for _ in read_texts(texts))
         if not count:
@@ -146,7 +149,7 @@ def init(
         files[folder / "configs" / "teacher.cfg"] = environment.get_template("teacher.cfg.jinja").render(settings)
     for name in ("curation", *STUDENTS[task]):
         content = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
-        content = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n')
+        content = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n').replace(_TOKENIZER, tokenizer)
         if task == "textcat_multilabel":
             content = content.replace("\nexclusive = true\n", "\nexclusive = false\n")
         files[folder / "configs" / f"{name}.cfg"] = content

@@ -28,8 +28,9 @@ def vectors(
 
     Example: `spacy-distill vectors sentence-transformers/all-MiniLM-L6-v2 assets/vectors assets/texts.jsonl`
 
-    Next: `spacy train configs/textcat_tiny_vectors.cfg`; entities: `spacy train configs/ner.cfg --paths.vectors
-    assets/vectors --components.ner.model.tok2vec.embed.include_static_vectors true`
+    Next: `spacy train configs/textcat_tiny_vectors.cfg --output training/tiny_vectors`; entities: `spacy train
+    configs/ner.cfg --output training/ner --paths.vectors assets/vectors
+    --components.ner.model.tok2vec.embed.include_static_vectors true`
     """
     from ..errors import InputError
     from ..students.vectors import count_words, make_vectors

@@ -89,7 +89,7 @@ def stock_config(nlp: Language) -> Config:
             components[name]["factory"] = _SHIPPED_AS[settings["factory"]]
             for key in _TRAINING_ONLY:
                 components[name].pop(key, None)
-            if components[name].get("threshold", 0.0) is None:  # one label a text: nothing was chosen
+            if components[name].get("threshold", 0.0) is None:  # its file has what was chosen
                 del components[name]["threshold"]
         if settings["factory"] == "transformer":  # It has its weights, and needs no more than a name of where from.
             model = dict(settings["model"])

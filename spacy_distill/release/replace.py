@@ -20,7 +20,9 @@ def replace(nlp: Language, name: str, student: Language | Path | str) -> Languag
     """Replace an LLM component by a trained student, so that the rest of the pipeline does not notice.
 
     The student's component takes the LLM component's name and its place in the order, and sets the same `doc.cats` keys
-    or entity labels. It is a copy: the student itself stays as it is.
+    or entity labels. It is a copy: the student itself stays as it is. Where a text may have several labels, the
+    teacher's hold from .5 on; if the student's hold from another score on, as spaCy's own classifier's may, a warning
+    says from which.
 
     nlp (Language): A pipeline with an LLM component, changed in place. On an error it is left as it was.
     name (str): The LLM component's name, such as "llm_textcat".
@@ -46,6 +48,12 @@ def replace(nlp: Language, name: str, student: Language | Path | str) -> Languag
     _own_tok2vec(trained, component.name)
     if adopt:
         nlp.vocab.vectors = trained.vocab.vectors
+    if component.task == "textcat" and not component.exclusive and component.threshold != 0.5:
+        warnings.warn(
+            f"Labels of {name!r} held from .5 on; the student's hold from {component.threshold:g} on, which"
+            f" nlp.get_pipe({name!r}).cfg['threshold'] says.",
+            stacklevel=2,
+        )
     place = nlp.component_names.index(name)
     disabled = name in nlp.disabled
     nlp.remove_pipe(name)

@@ -44,7 +44,7 @@ def verify(trained: Language, frozen_path: Path, texts: Sequence[str] = ()) -> i
     for text, doc, answer in zip(asked, trained.pipe(asked), found, strict=True):
         expected = [[ent.start_char, ent.end_char, ent.label_] for ent in doc.ents]
         same = set(doc.cats) == set(answer["cats"]) and answer["ents"] == expected
-        if not same or any(abs(score - answer["cats"][label]) > TOLERANCE for label, score in doc.cats.items()):
+        if not same or any(not abs(score - answer["cats"][label]) <= TOLERANCE for label, score in doc.cats.items()):
             raise ConfigError(
                 f"The frozen pipeline at {frozen_path} answers differently from the trained one, first for"
                 f" text {asked.index(text)} of the check: {answer} instead of {dict(doc.cats)}, {expected}."

@@ -17,7 +17,7 @@ from spacy.training import Example
 from ..errors import ConfigError
 from .runtime.frozen_encoder import Encoder, FrozenEncoderTextCat, Ngrams
 from .soft_textcat import SCORES_TEXTCAT
-from .threshold import settings_of
+from .threshold import log_odds
 
 if TYPE_CHECKING:
     from .encoder_tune import Tuning
@@ -38,7 +38,6 @@ class EncoderTextCat(FrozenEncoderTextCat):
         total, as in `soft_textcat`. Exclusive classes are said as often as they are there all the same.
     tuned_layers (int): How many of the encoder's last layers learn too. They need torch.
     epochs (int): How often they learn each text: more often where there are few, less often where there are many.
-    finds_threshold (bool): See `TinyTextCat`.
     """
 
     encoder_name: str
@@ -46,7 +45,6 @@ class EncoderTextCat(FrozenEncoderTextCat):
     balance: float
     tuned_layers: int
     epochs: int
-    finds_threshold: bool
 
     def initialize(
         self,
@@ -55,7 +53,7 @@ class EncoderTextCat(FrozenEncoderTextCat):
         nlp: Optional[Language] = None,
         labels: Optional[Iterable[str]] = None,
     ) -> None:
-        """Learn from all examples.
+        """Learn from all examples. Scores are moved as in `TinyTextCat`.
 
         get_examples (Callable[[], Iterable[Example]]): Texts with `cats` from 0 to 1. A class that a text
             does not have is 0 where classes are exclusive, and unknown where they are not.
@@ -75,7 +73,7 @@ class EncoderTextCat(FrozenEncoderTextCat):
         wanted = given.shares, given.text_weights
         texts = [doc.text for doc in given.docs]
         encoder = read_encoder(self.encoder_name)
-        found = select_ngrams(texts)
+        found = select_ngrams(texts, len(given.labels))
         if self.tuned_layers:
             how = tuning(encoder, self.name, self.tuned_layers, self.epochs)
             encoder, head = tune_head(
@@ -85,11 +83,9 @@ class EncoderTextCat(FrozenEncoderTextCat):
             encoded = _encode(encoder, texts)
             head = fit_head(encoded, texts, found, *wanted, balance=self.balance, exclusive=self.exclusive)
         kept = len(head.sparse)
-        self.set_weights(
-            given.labels, encoder, Ngrams(found.keys[:kept], found.idf[:kept]), head.dense, head.sparse, head.bias
-        )
-        if self.finds_threshold:
-            self.cfg["threshold"] = settings_of(nlp, self.name)["threshold"] = head.threshold
+        ngrams = Ngrams(found.keys[:kept], found.idf[:kept])
+        bias = head.bias - log_odds(head.threshold)
+        self.set_weights(given.labels, encoder, ngrams, head.dense, head.sparse, bias)
         logger.info("%s: n-grams weigh %.2g, held-out loss %.3f", self.name, head.ngram_weight, head.loss)
 
 
@@ -131,7 +127,6 @@ def _encode(encoder: Encoder, texts: Sequence[str]) -> Any:
     assigns=["doc.cats"],
     default_config={
         "exclusive": True,
-        "threshold": None,
         "weight": None,
         "balance": 0.5,
         "tuned_layers": 0,
@@ -144,18 +139,13 @@ def make_encoder_textcat(
     name: str,
     encoder: str,
     exclusive: bool,
-    threshold: Optional[float],
     weight: Optional[Literal["confidence"]],
     balance: float,
     tuned_layers: int,
     epochs: int,
 ) -> EncoderTextCat:
-    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and those of `EncoderTextCat`.
-
-    threshold (Optional[float]): See `make_tiny_textcat`.
-    """
-    component = EncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=0.5 if threshold is None else threshold)
-    component.finds_threshold = threshold is None and not exclusive
+    """Make an `encoder_textcat`: `frozen_encoder_textcat`'s own settings, and those of `EncoderTextCat`."""
+    component = EncoderTextCat(nlp.vocab, name, exclusive=exclusive)
     component.encoder_name, component.weight, component.balance = encoder, weight, balance
     component.tuned_layers, component.epochs = tuned_layers, epochs
     return component

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, InputError
-from .runtime.frozen_encoder import EPSILON, Encoder, WordPieces
+from .runtime.frozen_encoder import EPSILON, LONGEST, Encoder, WordPieces
 
 CONFIG, TOKENIZER, WEIGHTS = FILES = ("config.json", "tokenizer.json", "model.safetensors")
-_KINDS = {"F32": "<f4", "F16": "<f2"}
+_KINDS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 def read_encoder(name: str) -> Encoder:
@@ -52,6 +52,8 @@ def read_encoder(name: str) -> Encoder:
     pieces = [by_id.get(number, "") for number in range(max(by_id) + 1)]
     weights = {name.removeprefix("bert."): array for name, array in read_safetensors(folder / WEIGHTS).items()}
     kept = {name: array for name, array in weights.items() if name.startswith(("embeddings.", "encoder."))}
+    if (places := len(kept["embeddings.position_embeddings.weight"])) < LONGEST:
+        raise ConfigError(f"The encoder {name} reads {places} word pieces at most; this runs such as read {LONGEST}.")
     return Encoder(Encoder.pack(kept), WordPieces(pieces, lowercase), config["num_attention_heads"])
 
 
@@ -75,15 +77,20 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     """Read a file of weights: eight bytes that hold a length, a JSON header of that length, the numbers.
 
     RETURNS (Dict[str, NDArray[float32]]): Weights by name; whole numbers are left out.
+    RAISES (ConfigError): Weights are of a kind that NumPy does not know.
     """
     data = memoryview(path.read_bytes())
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(bytes(data[8 : 8 + length]))
     numbers = data[8 + length :]
-    return {
-        name: np.frombuffer(numbers[slice(*found["data_offsets"])], _KINDS[found["dtype"]])
-        .reshape(found["shape"])
-        .astype(np.float32)
-        for name, found in header.items()
-        if found.get("dtype") in _KINDS
-    }
+    weights = {}
+    for name, found in header.items():
+        kind = found.get("dtype", "")
+        if kind in _KINDS:
+            array = np.frombuffer(numbers[slice(*found["data_offsets"])], _KINDS[kind]).reshape(found["shape"])
+            if kind == "BF16":  # the upper half of a float32
+                array = (array.astype(np.uint32) << 16).view(np.float32)
+            weights[name] = array.astype(np.float32)
+        elif kind.startswith("F"):
+            raise ConfigError(f"{path} has {name} as {kind}; save it as {', '.join(_KINDS)}.")
+    return weights

@@ -16,6 +16,7 @@ from scipy.special import expit
 from ..errors import InputError
 from .runtime.frozen_encoder import Encoder, Ngrams, ngrams
 from .threshold import best_threshold
+from .tiny import MOST_BYTES
 from .tiny_fit import PULL, balanced_weights, calibrate, fit, numbered
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ HELD_OUT = 5
 """One text in so many says how much a tuned encoder and n-grams count."""
 MIN_TEXTS = 2
 """N-grams in fewer texts are left out: it halves the classifier and costs nothing."""
+NO_SPREAD = 1e-3
+"""Texts that an encoder tells apart by a smaller share of their length are taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,17 @@ class Head:
     threshold: float
 
 
-def select_ngrams(texts: Sequence[str]) -> Ngrams:
-    """RETURNS (Ngrams): Those that are in at least `MIN_TEXTS` texts, with `idf = 1 + ln((1 + N) / (1 + n))`."""
+def select_ngrams(texts: Sequence[str], classes: int) -> Ngrams:
+    """Choose the n-grams that a classifier of so many classes knows.
+
+    RETURNS (Ngrams): Those of the most texts, `MIN_TEXTS` at least and `MOST_BYTES` at most, with
+        `idf = 1 + ln((1 + N) / (1 + n))`.
+    """
     counts: Counter[int] = Counter()
     for text in texts:
         words, grams = ngrams(text)
         counts.update({*words, *grams})
-    kept = sorted(key for key, count in counts.items() if count >= MIN_TEXTS)
+    kept = sorted(key for key, count in counts.most_common(MOST_BYTES // (classes + 16)) if count >= MIN_TEXTS)
     idf = 1 + np.log((1 + len(texts)) / (1 + np.array([counts[key] for key in kept])))
     return Ngrams(np.array(kept, dtype=np.uint64), idf.astype(np.float32))
 
@@ -84,7 +91,8 @@ def fit_head(
     centre = encoded.mean(axis=0)
     # Mean and maximum are brought to a mean square length of 1 each, which the two kinds of n-grams have.
     squares = ((encoded - centre) ** 2).mean(axis=0)
-    scale = np.repeat(np.sqrt([squares[:half].sum(), squares[half:].sum()]), half)
+    least = NO_SPREAD**2 * centre**2
+    scale = np.sqrt(np.maximum(squares.reshape(2, half).sum(axis=1), least.reshape(2, half).sum(axis=1))).repeat(half)
     dense = csr_matrix(((encoded - centre) / scale).astype(np.float64))
     sparse = _weights_of(found, texts)
     best = None

@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..errors import InputError
@@ -46,20 +45,20 @@ class EncoderNER(FrozenEncoderNER):
         """
         from .encoder_files import read_encoder
 
-        docs = [example.reference for example in get_examples()]
-        there = {ent.label_ for doc in docs for ent in doc.ents}
+        examples = list(get_examples())
+        there = {ent.label_ for example in examples for ent in example.reference.ents}
         names = sorted(there) if labels is None else list(labels)
         if new := there.difference(names):
             raise InputError(
                 f"{self.name!r} has texts with {', '.join(sorted(new))}, and labels without: make both anew."
             )
         if not there:
-            raise InputError(f"{self.name!r} has {len(docs)} texts without an entity to learn from.")
+            raise InputError(f"{self.name!r} has {len(examples)} texts without an entity to learn from.")
         encoder = read_encoder(self.encoder_name)
         how = tuning(encoder, self.name, self.tuned_layers, self.epochs)
         ids, words, targets = [], [], []
-        for doc in docs:
-            tags = _tags(doc, names)
+        for example in examples:
+            doc, tags = example.predicted, _tags(example, names)
             for window in encoder.pieces.windows([doc[i].text for i in words_of(doc)]):
                 own = tags[window.first : window.first + len(window.places)]
                 known = own != _UNKNOWN
@@ -74,12 +73,16 @@ class EncoderNER(FrozenEncoderNER):
         self.set_weights(names, tuned.encoder, tuned.dense, tuned.bias)
 
 
-def _tags(doc: Doc, labels: List[str]) -> Any:
-    """RETURNS (NDArray[int64]): The tags of a text's words, see `FrozenEncoderNER`."""
-    known: Dict[str, int] = {"": _UNKNOWN, "O": 0}
+def _tags(example: Example, labels: List[str]) -> Any:
+    """RETURNS (NDArray[int64]): The tags of a text's words, see `FrozenEncoderNER`: those words that the pipeline sees,
+    which the corpus may have cut otherwise."""
+    known: Dict[Optional[str], int] = {None: _UNKNOWN, "-": _UNKNOWN, "O": 0}
     for k, label in enumerate(labels):
-        known[f"B{label}"], known[f"I{label}"] = 1 + 2 * k, 2 + 2 * k
-    return np.array([known[doc[i].ent_iob_ + doc[i].ent_type_] for i in words_of(doc)], np.int64)
+        known[f"B-{label}"] = known[f"U-{label}"] = 1 + 2 * k
+        known[f"I-{label}"] = known[f"L-{label}"] = 2 + 2 * k
+        example.predicted.vocab.strings.add(label)
+    tags = example.get_aligned_ner()
+    return np.array([known[tags[i]] for i in words_of(example.predicted)], np.int64)
 
 
 @Language.factory(

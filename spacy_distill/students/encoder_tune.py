@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from .encoder_fit import NO_SPREAD
 from .runtime.frozen_encoder import EPSILON, Encoder
 
 Floats = NDArray[np.float64]
@@ -29,8 +30,6 @@ HEAD_RATE = 1e-2
 """The classifier's learning rate: it starts from nothing."""
 HEAD_SCALE = 3.0
 """Pooled means and maxima each have this root mean square length for the classifier."""
-NO_SPREAD = 1e-3
-"""Texts that differ by a smaller share of their length are taken for one."""
 WARM_UP = 0.1
 WEIGHT_DECAY = 0.01
 _CHUNK = 8  # batches of texts of about one length

@@ -25,6 +25,7 @@ from ..errors import ConfigError, StageError
 from ..tasks.labels_combined import surest_side
 from ..texts import normal_form
 from ..types import Annotation, Span, Text
+from .threshold import moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,14 @@ def pseudo_label(
     corpus_dir (Path): What it was trained on; see `spacy-distill corpus`. It is not changed.
     texts (Iterable[Text]): Unlabelled texts; those that the corpus has may be among them.
     gold (Iterable[Text]): What must not be trained on, beside dev.
-    progress (Optional[Callable[[int], None]]): Called with the number of texts labelled since the last call.
+    progress (Optional[Callable[[int], None]]): Called with the number of texts labelled, or left out, since the last
+        call.
     RETURNS (PseudoLabelled): The larger corpus, and the books.
     RAISES (ConfigError): The corpus or the student is of another task, or has other labels.
     RAISES (StageError): No text is left to label.
     """
     manifest = Manifest.read(corpus_dir / MANIFEST)
-    _check(student, corpus_dir, manifest)
+    threshold = _check(student, corpus_dir, manifest)
     train, dev = (list(read_docs(corpus_dir / part, student.vocab)) for part in (TRAIN, DEV))
     weighted = any(confidence_of(doc) is not None for doc in train)
     given = list(texts)
@@ -95,9 +97,11 @@ def pseudo_label(
                 f"Text {text.id} has {len(text.text):,} characters, and spaCy takes {student.max_length:,} at most:"
                 " split it, or leave it out."
             )
+    advance = progress or (lambda count: None)
+    advance(len(given) - len(asked))
     added, records = [], []
     for text, doc in zip(asked, student.pipe([text.text for text in asked]), strict=True):
-        said = _said(doc, manifest, weighted) if manifest.task == "textcat" else {"ents": _entities(doc)}
+        said = _said(doc, manifest, weighted, threshold) if manifest.task == "textcat" else {"ents": _entities(doc)}
         record = Annotation(
             text.id,
             text.text,
@@ -111,8 +115,7 @@ def pseudo_label(
         )
         records.append(record)
         added.append(annotate_doc(make_doc(student, text), record))
-        if progress is not None:
-            progress(1)
+        advance(1)
     old, new = manifest.train, Part.of(records)
     labels = {label: count + new.labels[label] for label, count in old.labels.items()}
     models = dict((Counter(old.models) + Counter(new.models)).most_common())
@@ -124,10 +127,12 @@ def pseudo_label(
     return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))
 
 
-def _check(student: Language, corpus_dir: Path, manifest: Manifest) -> None:
-    """RAISES (ConfigError): The pipeline does another task, or has other labels."""
+def _check(student: Language, corpus_dir: Path, manifest: Manifest) -> float:
+    """RETURNS (float): From which score on its labels hold, if a text may have several; else .5.
+    RAISES (ConfigError): The pipeline does another task, or has other labels.
+    """
     field = {"textcat": "doc.cats", "ner": "doc.ents"}[manifest.task]
-    pipes = [pipe for name, pipe in student.pipeline if field in student.get_pipe_meta(name).assigns]
+    pipes: list[Any] = [pipe for name, pipe in student.pipeline if field in student.get_pipe_meta(name).assigns]
     found = sorted({label for pipe in pipes for label in getattr(pipe, "labels", ())})
     other = set(found) - set(manifest.labels) if manifest.task == "ner" else set(found) ^ set(manifest.labels)
     if not found or other:
@@ -144,10 +149,11 @@ def _check(student: Language, corpus_dir: Path, manifest: Manifest) -> None:
                 f"The pipeline {student.pipe_names} gives {kinds[exclusive]}, the corpus {corpus_dir} has"
                 f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
             )
+    return 0.5 if manifest.exclusive else float(pipes[0].cfg["threshold"])
 
 
-def _said(doc: Doc, manifest: Manifest, weighted: bool) -> dict[str, Any]:
-    cats = {label: float(doc.cats[label]) for label in manifest.labels}
+def _said(doc: Doc, manifest: Manifest, weighted: bool, threshold: float) -> dict[str, Any]:
+    cats = {label: moved(float(doc.cats[label]), threshold) for label in manifest.labels}
     return {"cats": cats, "confidence": _surest(cats, manifest.exclusive) if weighted else None}
 
 

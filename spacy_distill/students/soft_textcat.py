@@ -6,7 +6,7 @@ may lie between 0 and 1, and that rare classes can weigh more, and texts of whic
 """
 
 import warnings
-from typing import Any, Callable, Dict, Iterable, Literal, Optional
+from typing import Any, Callable, Dict, Iterable, Literal, Optional, cast
 
 import numpy as np
 from spacy.language import Language
@@ -17,7 +17,7 @@ from thinc.api import Model
 
 from ..errors import InputError
 from .targets import confidence_weight, mean_weight
-from .threshold import best_threshold, settings_of
+from .threshold import best_threshold
 
 STOCK_FACTORY = {"soft_textcat": "textcat", "soft_textcat_multilabel": "textcat_multilabel"}
 
@@ -138,7 +138,7 @@ class SoftMultiLabelTextCategorizer(_SoftMixin, MultiLabel_TextCategorizer):
     ) -> None:
         super().initialize(get_examples, nlp=nlp, labels=labels)
         self._weigh(get_examples)
-        self._settings = settings_of(nlp, self.name)
+        self._settings = {} if nlp is None else cast(Dict[str, Any], nlp.get_pipe_config(self.name))
         self._settings["threshold"] = self.cfg["threshold"]  # spaCy's own component, which may load it, wants a number
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
@@ -213,7 +213,8 @@ def make_soft_textcat_multilabel(
     """Make a `soft_textcat_multilabel`: `textcat_multilabel`'s own settings, and `weight` and `balance` (see
     `_SoftMixin`).
 
-    threshold (Optional[float]): See `make_tiny_textcat`; chosen on dev.
+    threshold (Optional[float]): From which score on a class holds. None: that with the best F1 on dev; the saved config
+        has it.
     """
     given = 0.5 if threshold is None else threshold
     component = SoftMultiLabelTextCategorizer(nlp.vocab, model, name, threshold=given, scorer=scorer)

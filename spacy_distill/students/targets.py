@@ -18,7 +18,7 @@ from ..errors import InputError
 class Targets:
     """N texts and K classes.
 
-    docs (List[Doc]): The texts.
+    docs (List[Doc]): The texts, in the words of the pipeline that learns.
     labels (List[str]): The classes.
     shares (NDArray[float]): `(N, K)`, 0 to 1. NaN: nobody said; not where classes are exclusive.
     text_weights (NDArray[float]): What each text counts, `(N, 1)`, 1 on average.
@@ -42,6 +42,7 @@ def targets_of(
     RAISES (InputError): No examples, fewer than two exclusive classes, a value that is no probability, or texts to
         weigh by a confidence that none of them has.
     """
+    examples = list(examples)
     docs = [example.reference for example in examples]
     names = list(labels) if labels is not None else sorted({label for doc in docs for label in doc.cats})
     if not docs or len(names) < 1 + exclusive:
@@ -56,7 +57,9 @@ def targets_of(
     absent = 0.0 if exclusive else np.nan
     shares = np.array([[doc.cats.get(label, absent) for label in names] for doc in docs], np.float64)
     weights = np.array([confidence_weight(doc, weight) for doc in docs])[:, None]
-    return Targets(docs, names, shares, weights / mean_weight(docs, weight, name))
+    return Targets(
+        [example.predicted for example in examples], names, shares, weights / mean_weight(docs, weight, name)
+    )
 
 
 def confidence_weight(doc: Doc, weight: str | None) -> float:

@@ -1,9 +1,9 @@
 """From which score on a label holds, where a text may have several: rare labels seldom reach one half."""
 
-from typing import Any, Dict, Optional, cast
+import math
+from typing import Any
 
 import numpy as np
-from spacy.language import Language
 
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 """To choose from. Finer ones would follow the chance of which texts are held out."""
@@ -33,6 +33,11 @@ def best_threshold(scores: Any, targets: Any) -> float:
     return round(float(min(equal, key=lambda one: abs(one - 0.5))), 2)
 
 
-def settings_of(nlp: Optional[Language], name: str) -> Dict[str, Any]:
-    """RETURNS (Dict[str, Any]): A component's part of the pipeline's config, which is saved with it."""
-    return {} if nlp is None else cast(Dict[str, Any], nlp.get_pipe_config(name))
+def log_odds(threshold: float) -> float:
+    """RETURNS (float): What is taken off all logits to make .5 of a threshold."""
+    return math.log(threshold / (1 - threshold))
+
+
+def moved(score: float, threshold: float) -> float:
+    """RETURNS (float): A score of 0 to 1 moved as a threshold is that becomes .5."""
+    return score * (1 - threshold) / (score * (1 - threshold) + (1 - score) * threshold)

@@ -15,7 +15,7 @@ from spacy.vectors import Vectors
 
 from .runtime.collapsed_textcat import CollapsedTextCat, enlarge_tokenizer_cache
 from .soft_textcat import SCORES_TEXTCAT
-from .threshold import settings_of
+from .threshold import log_odds
 
 logger = logging.getLogger("spacy_distill")
 
@@ -35,12 +35,10 @@ class TinyTextCat(CollapsedTextCat):
         `soft_textcat`.
     balance (float): 0: no class weighs more than another while they are learned. 1: every class weighs the same in
         total, as in `soft_textcat`. Exclusive classes are said as often as they are there all the same.
-    finds_threshold (bool): The threshold is chosen on texts that are held out.
     """
 
     weight: Optional[str]
     balance: float
-    finds_threshold: bool
 
     def initialize(
         self,
@@ -50,6 +48,7 @@ class TinyTextCat(CollapsedTextCat):
         labels: Optional[Iterable[str]] = None,
     ) -> None:
         """Learn from all examples, and from the vocabulary's word vectors, if there are any: they are not needed later.
+        Where classes are not exclusive, scores are moved so that those hold from .5 on which do by `best_threshold`.
 
         get_examples (Callable[[], Iterable[Example]]): Texts with `cats` from 0 to 1. A class that a text
             does not have is 0 where classes are exclusive, and unknown where they are not.
@@ -79,9 +78,7 @@ class TinyTextCat(CollapsedTextCat):
         assert best is not None
         vectors, found = best
         keys, words, weights, squares = vectors.collapse(found.weights, most=most)
-        self.set_weights(given.labels, keys, words, weights, squares, found.bias)
-        if self.finds_threshold:
-            self.cfg["threshold"] = settings_of(nlp, self.name)["threshold"] = found.threshold
+        self.set_weights(given.labels, keys, words, weights, squares, found.bias - log_odds(found.threshold))
         logger.info("%s: %d features, penalty %g, held-out loss %.3f", self.name, len(keys), found.penalty, found.loss)
 
 
@@ -99,24 +96,18 @@ def make_drop_vectors() -> Callable[[Language], Language]:
 @Language.factory(
     "tiny_textcat",
     assigns=["doc.cats"],
-    default_config={"exclusive": True, "threshold": None, "weight": None, "balance": 0.5},
+    default_config={"exclusive": True, "weight": None, "balance": 0.5},
     default_score_weights=SCORES_TEXTCAT,
 )
 def make_tiny_textcat(
     nlp: Language,
     name: str,
     exclusive: bool,
-    threshold: Optional[float],
     weight: Optional[Literal["confidence"]],
     balance: float,
 ) -> TinyTextCat:
-    """Make a `tiny_textcat`: `collapsed_textcat`'s own settings, and `weight` and `balance` (see `TinyTextCat`).
-
-    threshold (Optional[float]): From which score on a class holds, where classes are not exclusive. None: that with the
-        best F1 on texts that are held out; the saved config has it.
-    """
+    """Make a `tiny_textcat`: `collapsed_textcat`'s own settings, and `weight` and `balance` (see `TinyTextCat`)."""
     enlarge_tokenizer_cache(nlp)
-    component = TinyTextCat(nlp.vocab, name, exclusive=exclusive, threshold=0.5 if threshold is None else threshold)
+    component = TinyTextCat(nlp.vocab, name, exclusive=exclusive)
     component.weight, component.balance = weight, balance
-    component.finds_threshold = threshold is None and not exclusive
     return component

@@ -151,10 +151,13 @@ def vectorize(docs: Sequence[Doc], *, most: int, given: WordVectors | None = Non
         scales[places] = idf[known]
         given = given.scaled(scales[:, None])
         known, places = given.find(found[: len(forms)])
-        block = np.zeros((features.shape[0], given.vectors.shape[1]))
-        block[known] = given.vectors[places]
-        squares += (block**2).sum(axis=1)
-        features = sparse.hstack([features, sparse.csr_matrix(block)])
+        squares[known] += (given.vectors[places] ** 2).sum(axis=1)
+        width = given.vectors.shape[1]
+        ends = np.zeros(features.shape[0] + 1, np.int64)
+        ends[known + 1] = width
+        columns = np.tile(np.arange(width), len(known))
+        block = sparse.csr_matrix((given.vectors[places].ravel(), columns, ends.cumsum()), (features.shape[0], width))
+        features = sparse.hstack([features, block])
     texts = sparse.diags(1 / np.sqrt(np.maximum(texts @ squares, 1e-9))) @ texts
     return Vectors(keys, words, idf, texts.tocsr(), features.tocsr(), given)
 

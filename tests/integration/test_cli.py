@@ -24,7 +24,7 @@ import spacy
 import srsly
 import typer
 from spacy.tokens import DocBin
-from spacy.util import load_config
+from spacy.util import load_config, load_model_from_config
 from spacy_llm.registry import registry
 
 from spacy_distill.annotate import load_teacher
@@ -376,6 +376,19 @@ def test_init_finds_mistakes_now(run: Run, labels: list[str], more: tuple[str, .
     assert message in err
     assert err.count("\n") == 1
     assert not Path("desk").exists()
+
+
+def test_init_takes_the_tokenizer_of_the_language(run: Run) -> None:
+    rows = [{"text": "这个手机质量不错", "label": "good"}, {"text": "屏幕坏了", "label": "bad"}]
+    texts = write("mine.jsonl", *rows)
+    assert run("init", "desk", "--texts", texts, "--label-field", "label", "--lang", "zh")[0] == 0
+    configs = sorted(Path("desk/configs").glob("textcat_*.cfg"))
+    assert len(configs) == len(STUDENTS["textcat"])
+    for path in configs:
+        config = {**load_config(path), "components": {}}
+        config["nlp"]["pipeline"] = []
+        nlp = load_model_from_config(config, auto_fill=True, validate=False)
+        assert [token.text for token in nlp.make_doc("屏幕坏了")] == list("屏幕坏了"), path
 
 
 def test_init_writes_over_nothing_unless_told(run: Run) -> None:

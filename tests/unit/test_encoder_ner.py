@@ -1,6 +1,7 @@
 """The tuned entity student: windows, tags, entities, learning from words, `spacy train`, the release."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -155,11 +156,31 @@ def write_corpus(folder, entity=small.ENTS):
 
 def learn(folder, docs, **settings):
     nlp = spacy.blank("en")
+    nlp.tokenizer.infix_finditer = None
     config = {"encoder": str(folder), "tuned_layers": 2, "epochs": 30, **settings}
     ner = nlp.add_pipe("encoder_ner", name="ner", config=config)
     examples = [Example(nlp.make_doc(doc.text), doc) for doc in docs]
     nlp.initialize(lambda: examples)
     return ner
+
+
+@pytest.mark.local
+def test_words_that_the_corpus_cut_otherwise_are_learned_as_the_pipeline_sees_them(folder):
+    pytest.importorskip("torch")
+    cut = spacy.blank("en")
+    cut.tokenizer.infix_finditer = re.compile(r"(?<=x)(?=x)|-").finditer
+    docs = []
+    for text in ["not-awful hinge screen", "the hinge is not-awful", "awful the not-awful screen"] * 10:
+        doc = cut.make_doc(text)
+        at = text.index("not-awful")
+        blocked = [doc[0:1]] if text.startswith("awful") else []
+        doc.set_ents([doc.char_span(at, at + 9, label="THING")], blocked=blocked, default="outside")
+        docs.append(doc)
+    assert "not-awful" not in [token.text for doc in docs for token in doc]
+    ner = learn(folder, docs)
+    doc = Doc(ner.vocab, words=["the", "hinge", "is", "not-awful"])
+    ner(doc)
+    assert [ent.text for ent in doc.ents] == ["not-awful"]
 
 
 @pytest.mark.local

@@ -103,7 +103,7 @@ def test_what_is_added_to_a_class_makes_good_for_its_weight() -> None:
 
 
 def learn_head(folder: Path, texts: list[str], targets: np.ndarray) -> tuple[Encoder, Head, Ngrams]:
-    found = select_ngrams(texts)
+    found = select_ngrams(texts, 2)
     encoder, ones = read_encoder(str(folder)), np.ones((len(texts), 1))
     return *tune_head(encoder, texts, found, targets, ones, Tuning(1, 4, 0), balance=0.5, exclusive=True), found
 

@@ -1,6 +1,7 @@
 """A frozen pipeline is stock spaCy, remembers no training text, and says what the trained one says."""
 
 import json
+import math
 import re
 
 import pytest
@@ -82,9 +83,10 @@ def test_verify_sees_other_answers(trained, frozen, monkeypatch):
     answers = [{"cats": cats, "ents": []} for cats in doc_cats]
     monkeypatch.setattr("spacy_distill.release.verify._answers_in_isolation", lambda *_: answers)
     assert verify(other, frozen) == len(SAMPLES)
-    answers[2]["cats"]["praise"] += 1e-4
-    with pytest.raises(ConfigError, match="answers differently from the trained one, first for text 2"):
-        verify(other, frozen)
+    for wrong in (answers[2]["cats"]["praise"] + 1e-4, math.nan):
+        answers[2]["cats"]["praise"] = wrong
+        with pytest.raises(ConfigError, match="answers differently from the trained one, first for text 2"):
+            verify(other, frozen)
 
 
 def test_verify_sees_a_pipeline_that_needs_this_package(trained):

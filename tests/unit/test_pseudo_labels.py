@@ -64,7 +64,7 @@ def test_train_grows_and_dev_stays(student, tmp_path):
     done = []
     made = pseudo_label(student, folder, texts, gold=[gold], progress=done.append)
     assert (made.given, made.known, made.leaking, made.added) == (9, 4, 3, 2)
-    assert sum(done) == 2
+    assert sum(done) == made.given
     made.corpus.write(tmp_path / "large", confidence=True)
     large = list(read_docs(tmp_path / "large" / "train.spacy", spacy.blank("xx").vocab))
     assert [confidence_of(doc) for doc in large[:-2]] == [0.75] * len(train)
@@ -117,6 +117,30 @@ def test_a_student_of_several_labels_a_text_is_refused_where_one_holds(tmp_path)
     folder = make_corpus(tmp_path / "corpus")
     with pytest.raises(ConfigError, match=r"gives any number of classes a text, the corpus .* has exactly one class a"):
         pseudo_label(small.train(nlp), folder, NEW)
+
+
+def test_labels_of_a_student_with_a_threshold_hold_from_one_half_on(tmp_path):
+    nlp = spacy.blank("xx")
+    pipe = nlp.add_pipe("soft_textcat_multilabel", config={"model": small.attention(exclusive=False)})
+    student = small.train(nlp)
+    records = [
+        Annotation(
+            f"r{i}", text, "textcat", LABELS, "ok", exclusive=False, cats={name: float(name == said) for name in LABELS}
+        )
+        for i, (text, said) in enumerate(small.CATS)
+    ]
+    docs = [annotate_doc(make_doc(spacy.blank("xx"), Text(record.id, record.text)), record) for record in records]
+    build(docs, records, dev_share=0.34).write(tmp_path / "corpus")
+    words = ("pot", "lid", "wok", "jar", "fork", "cup")
+    texts = [Text(word, f"{word}, the {word} of it.") for word in words]
+    said = [student(text.text).cats for text in texts]
+    threshold = pipe.cfg["threshold"] = sorted(cats[name] for cats in said for name in LABELS)[2] - 1e-6
+    made = pseudo_label(student, tmp_path / "corpus", texts)
+    for doc, cats in zip(made.corpus.train[-len(texts) :], said, strict=True):
+        assert [doc.cats[name] >= 0.5 for name in LABELS] == [cats[name] >= threshold for name in LABELS]
+    before = Manifest.read(tmp_path / "corpus" / "manifest.json").train.labels
+    for name in LABELS:
+        assert made.corpus.manifest.train.labels[name] - before[name] == sum(cats[name] >= threshold for cats in said)
 
 
 def test_a_text_that_spacy_would_not_take_is_named(student, tmp_path, monkeypatch):

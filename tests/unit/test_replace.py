@@ -56,6 +56,24 @@ def student():
     return small.soft_student()
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.2])
+def test_it_says_from_which_score_on_labels_hold_where_that_is_new(threshold):
+    nlp = spacy.blank("xx")
+    settings = {"model": small.attention(exclusive=False), "threshold": threshold}
+    nlp.add_pipe("soft_textcat_multilabel", config=settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        spacy_distill.replace(teacher(exclusive_classes=False), "llm_textcat", small.train(nlp))
+    said = [str(warning.message) for warning in caught if "hold from" in str(warning.message)]
+    if threshold == 0.5:
+        assert said == []
+    else:
+        assert said == [
+            "Labels of 'llm_textcat' held from .5 on; the student's hold from 0.2 on, which"
+            " nlp.get_pipe('llm_textcat').cfg['threshold'] says."
+        ]
+
+
 def test_it_takes_name_slot_and_labels(student):
     nlp = teacher(exclusive_classes=True)
     before = nlp(small.NEW[0])

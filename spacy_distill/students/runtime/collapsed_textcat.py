@@ -181,15 +181,15 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 class CollapsedTextCat(Pipe):
     """The component. Several threads may use it at a time.
 
-    exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a probability of its own.
-    threshold (float): Where classes are not exclusive, they hold from this score on. For evaluation alone.
+    exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a score of its own, and
+        holds from .5 on.
     """
 
-    def __init__(self, vocab: Vocab, name: str, *, exclusive: bool, threshold: float) -> None:
+    def __init__(self, vocab: Vocab, name: str, *, exclusive: bool) -> None:
         self.vocab = vocab
         self.name = name
         self.exclusive = exclusive
-        self.cfg = {"threshold": 0.0 if exclusive else threshold}
+        self.cfg = {"threshold": 0.0 if exclusive else 0.5}
         self._lock = _Lock()
         self.set_weights((), np.zeros(0, np.uint64), 0, np.zeros((0, 0)), np.zeros(0), np.zeros(0))
 
@@ -390,16 +390,16 @@ class CollapsedTextCat(Pipe):
         return self
 
 
-def make_collapsed_textcat(nlp: Language, name: str, exclusive: bool, threshold: float) -> CollapsedTextCat:
+def make_collapsed_textcat(nlp: Language, name: str, exclusive: bool) -> CollapsedTextCat:
     """Make a `collapsed_textcat`. The tokenizer gets a cache that holds the words of a large collection."""
     enlarge_tokenizer_cache(nlp)
-    return CollapsedTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
+    return CollapsedTextCat(nlp.vocab, name, exclusive=exclusive)
 
 
 if not Language.has_factory("collapsed_textcat"):  # another package that carries this module may have been first
     Language.factory(
         "collapsed_textcat",
         assigns=["doc.cats"],
-        default_config={"exclusive": True, "threshold": 0.5},
+        default_config={"exclusive": True},
         func=make_collapsed_textcat,
     )

@@ -413,16 +413,16 @@ class _OnEncoder(Pipe):
 class FrozenEncoderTextCat(_OnEncoder):
     """Sorts texts into classes.
 
-    exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a probability of its own.
-    threshold (float): Where classes are not exclusive, they hold from this score on. For evaluation alone.
+    exclusive (bool): Exactly one class holds: the scores are a softmax. Else each class has a score of its own, and
+        holds from .5 on.
     """
 
     ngrams: Ngrams
 
-    def __init__(self, vocab: Vocab, name: str, *, exclusive: bool, threshold: float) -> None:
+    def __init__(self, vocab: Vocab, name: str, *, exclusive: bool) -> None:
         super().__init__(vocab, name)
         self.exclusive = exclusive
-        self.cfg = {"threshold": 0.0 if exclusive else threshold}
+        self.cfg = {"threshold": 0.0 if exclusive else 0.5}
 
     def set_weights(
         self, labels: Sequence[str], encoder: Encoder, ngrams: Ngrams, dense: Any, sparse: Any, bias: Any
@@ -568,9 +568,9 @@ def _arrays(data: bytes) -> Dict[str, Any]:
         return dict(arrays)
 
 
-def make_frozen_encoder_textcat(nlp: Language, name: str, exclusive: bool, threshold: float) -> FrozenEncoderTextCat:
+def make_frozen_encoder_textcat(nlp: Language, name: str, exclusive: bool) -> FrozenEncoderTextCat:
     """Make a `frozen_encoder_textcat`."""
-    return FrozenEncoderTextCat(nlp.vocab, name, exclusive=exclusive, threshold=threshold)
+    return FrozenEncoderTextCat(nlp.vocab, name, exclusive=exclusive)
 
 
 def make_frozen_encoder_ner(nlp: Language, name: str) -> FrozenEncoderNER:
@@ -582,7 +582,7 @@ if not Language.has_factory("frozen_encoder_textcat"):  # another package that c
     Language.factory(
         "frozen_encoder_textcat",
         assigns=["doc.cats"],
-        default_config={"exclusive": True, "threshold": 0.5},
+        default_config={"exclusive": True},
         func=make_frozen_encoder_textcat,
     )
 if not Language.has_factory("frozen_encoder_ner"):
