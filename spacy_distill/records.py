@@ -64,8 +64,12 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        reader = csv.DictReader(file, delimiter=separator, strict=True)
         try:
+            names = reader.fieldnames or []
+            if len(names) == 1 and ";" in names[0]:
+                raise InputError(f"{path} has its fields separated by semicolons: save it with commas, or as JSONL.")
             for record in reader:
                 if None in record:
                     raise InputError(f"{path}:{reader.line_num} has more fields than the header has names.")

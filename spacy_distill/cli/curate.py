@@ -104,7 +104,7 @@ def curate(
     docs, found = read_annotated(annotations, Vocab(), task)
     unheard = check_gold_names(held_out, found[0].labels)
     first, people = found[0], None
-    quick = "ner" if first.task == "ner" else "textcat_tiny" if first.exclusive else "textcat_multilabel"
+    quick = "ner" if first.task == "ner" else "textcat_tiny"
     student = student or config.parent / f"{quick}.cfg"
     if sweep:
         check_student(student, first.task, first.exclusive)

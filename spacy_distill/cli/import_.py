@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -14,12 +15,16 @@ from ..types import ConfidenceKind, TaskName
 from .common import blank, check_docbin_name, console, print_aside, print_books
 
 if TYPE_CHECKING:
+    from spacy.tokens import Doc
+
     from ..formats.types import Imported
     from ..types import Annotation
 
 SHOWN_MISFITS = 3
 MOST_OF_OTHER_FORM = 0.1
 """A few answers of another form are a language model's mistakes; more are another task."""
+MANY_LABELS, MOST_OF_OWN_LABEL = 20, 0.5
+"""More labels than so many, and than such a share of what is labelled, are ids or the like."""
 
 
 def import_(
@@ -30,9 +35,7 @@ def import_(
     format_: Annotated[
         Optional[FormatName], typer.Option("--format", help="Another tool's form, with people's answers.")
     ] = None,
-    gold: Annotated[
-        bool, typer.Option("--gold", help="With --format: where the file cannot tell, people gave the answers.")
-    ] = False,
+    gold: Annotated[bool, typer.Option("--gold", help="People gave the answers, where the file cannot tell.")] = False,
     task: Annotated[TaskName, typer.Option(help="What the labels say.")] = "textcat",
     label: Annotated[
         Optional[list[str]], typer.Option(help="A label on offer; repeat it. Default: those that occur.")
@@ -67,6 +70,9 @@ def import_(
     perhaps a `score`, 0 to 1; the rule `min_confidence` can make entities that are less sure unknown. Where a span has
     an unknown label, does not stand on the tokens, or contradicts another, it is counted, and its tokens are unknown.
 
+    Labels are taken for a model's, unless **--gold** says that people gave them: then no rule of curation changes them,
+    and the student's card says so.
+
     With **--format** it reads what people answered in Prodigy, Label Studio, Argilla, a table or CoNLL, where `export`
     had written the texts or something else had. Their answers become gold; what nobody checked comes back as it was
     exported. Skipped or ignored records, and texts on which people disagree, are set aside and counted. Spans that do
@@ -80,7 +86,7 @@ def import_(
     sessions: `spacy-distill aggregate annotations/pool.spacy corrections.spacy annotations/merged.spacy`.
     """
     from ..annotate import annotate
-    from ..docs import check_gold_kept, write_docs
+    from ..docs import annotations_of, check_gold_kept, facts_of, note, write_docs
     from ..errors import ConfigError, InputError
     from ..files import write_json
     from ..formats.registry import read
@@ -95,9 +101,10 @@ def import_(
         found = read(labels_file, format_, wanted, labels=label, exclusive=not multi_label, gold=gold)
         _write(found, labels_file, output, lang)
         return
-    if gold:
-        raise ConfigError("--gold goes with --format: without it, labels are taken for a model's.")
-    check_gold_kept(output)
+    if gold and reply_field is not None:
+        raise ConfigError("--gold says that people gave the answers, --reply-field that a model did: leave one out.")
+    if not gold:
+        check_gold_kept(output)
     texts = list(read_texts(labels_file, text_field=text_field, id_field=id_field, group_field=group_field))
     if not texts:
         raise InputError(f"{labels_file} has no records.")
@@ -125,7 +132,16 @@ def import_(
     registered = {"textcat": "spacy_distill.TextCat.v1", "ner": "spacy_distill.NER.v1"}[task]
     nlp = blank(lang)
     nlp.add_pipe("llm", name=f"llm_{task}", config={"task": {"@llm_tasks": registered, **settings}, "model": model})
+    docs: Iterable[Doc]
     docs, books = annotate(nlp, texts)
+    if gold:
+        docs = list(docs)
+        for doc in docs:
+            facts = facts_of(doc, task) or {}
+            note(doc, task, {**facts, "gold": facts["status"] == "ok"})
+        made = [each for doc in docs for each in annotations_of(doc)]
+        check_gold_kept(output, made)
+        _check_texts_kept(output, made, labels_file)
     write_docs(output, docs)
     write_json(output.with_suffix(".json"), books.to_dict())
     print_books(books, imported=True)
@@ -206,13 +222,20 @@ def _check_texts_kept(output: Path, made: Sequence[Annotation], source: Path) ->
 
 def labels_that_occur(labels_file: Path, field: str, remedy: str) -> list[str]:
     """RETURNS (List[str]): The labels that the records have in a field, sorted.
-    RAISES (InputError): There are none; with the remedy.
+    RAISES (InputError): There are none, with the remedy; or nearly as many as records.
     """
     from ..errors import InputError
     from ..records import read_records
     from ..texts import names_in
 
-    labels = sorted({name for _, record in read_records(labels_file) for name in _labels(record, field)})
+    counts = Counter(name for _, record in read_records(labels_file) for name in _labels(record, field))
+    labels = sorted(counts)
+    if len(labels) > max(MANY_LABELS, MOST_OF_OWN_LABEL * counts.total()):
+        raise InputError(
+            f"{labels_file}: {field!r} has {len(labels)} different labels in {counts.total()} places, such as"
+            f" {labels[0]!r} and {labels[-1]!r}: too few examples of each to learn from. If it is the right field, name"
+            " the labels with --label."
+        )
     if not labels:
         for where, record in read_records(labels_file):
             if record.get(field):
@@ -229,14 +252,15 @@ def check_form(labels_file: Path, field: str, task: str, remedy: str) -> None:
 
     task (str): "textcat", "textcat_multilabel" or "ner".
     remedy (str): How to name another task, as far as its name.
-    RAISES (InputError): Spans where classes are expected, or the other way round; or several labels a text, or none, in
-        more than `MOST_OF_OTHER_FORM` of the records, where a text has exactly one.
+    RAISES (InputError): Spans where classes are expected, or the other way round; several labels a text, or none, in
+        more than `MOST_OF_OTHER_FORM` of the records, where a text has exactly one; or exactly one in each, and several
+        in its name, where a text may have several.
     """
     from ..errors import InputError
     from ..records import read_records
     from ..texts import from_cell
 
-    labelled = others = 0
+    labelled = others = joined = 0
     example = ""
     for where, record in read_records(labels_file):
         value = from_cell(record.get(field))
@@ -249,10 +273,18 @@ def check_form(labels_file: Path, field: str, task: str, remedy: str) -> None:
             raise InputError(f"{where}: {field!r} has entity spans, such as {spans[0]!r}. {remedy} ner.")
         if task == "ner" and len(spans) < len(items):
             raise InputError(f"{where}: {field!r} has a class, {items[0]!r}, and no spans. {remedy} textcat.")
-        if task == "textcat" and len(items) != 1:
+        if task != "ner" and len(items) != 1:
             others += 1
+        elif task == "textcat_multilabel" and isinstance(value, str) and re.search(r"[;|,]", value):
+            joined += 1
+        if (task == "textcat" and len(items) != 1) or joined:
             example = example or f"{where}: {value!r}"
-    if others > MOST_OF_OTHER_FORM * labelled:
+    if task == "textcat_multilabel" and joined > MOST_OF_OTHER_FORM * labelled and not others:
+        raise InputError(
+            f"{labels_file}: {joined} of {labelled} records have what looks like several labels in one in {field!r}"
+            f' ({example}). Write several as a JSON list: ["a", "b"].'
+        )
+    if task == "textcat" and others > MOST_OF_OTHER_FORM * labelled:
         many = "textcat_multilabel" if "Choose" in remedy else "textcat --multi-label"
         raise InputError(
             f"{labels_file}: {others} of {labelled} records have several labels in {field!r}, or none ({example})."

@@ -36,6 +36,9 @@ def init(
         Optional[str],
         typer.Option(help="The texts are labelled already, in this field: no teacher is asked, --label is optional."),
     ] = None,
+    by_people: Annotated[
+        bool, typer.Option("--by-people", help="With --label-field: people gave these labels, no model did.")
+    ] = False,
     gold: Annotated[
         Optional[Path], typer.Option(help="Texts labelled by people, field `gold`; copied into the assets.")
     ] = None,
@@ -79,6 +82,8 @@ def init(
             raise ConfigError(f"With --label-field the texts are labelled already: leave {', '.join(given)} out.")
         check_form(texts, label_field, task, "Choose --task")
         label = label or labels_that_occur(texts, label_field, "Name the field with --label-field.")
+    elif by_people:
+        raise ConfigError("--by-people says who gave the labels that the texts have: name their field, --label-field.")
     elif not model:
         raise ConfigError(
             "Name the teacher's model with --model, for example --model llama3.1, or the field in which your texts have"
@@ -118,6 +123,7 @@ def init(
     options = ["--label-field", label_field or "", *(part for name in labels for part in ("--label", name))]
     options += [] if lang == "en" else ["--lang", lang]
     options += {"textcat": [], "textcat_multilabel": ["--multi-label"], "ner": ["--task", "ner"]}[task]
+    options += ["--gold"] if by_people else []
     settings = {
         "title": f"{folder.resolve().name}: a student for {len(labels)} labels",
         "description": f"{task} with the labels {', '.join(labels)}",
@@ -174,7 +180,7 @@ def init(
     teaching = f"teacher {model}" if label_field is None else f"labelled in the field {label_field!r}"
     console.print(f"Made {folder}: {count} texts, {len(labels)} labels, {teaching}.")
     preview = "  python -m spacy project run preview\n" if label_field is None else ""
-    console.print(f"Next:\n  cd {folder}\n{preview}  python -m spacy project run all")
+    console.print(f"Next:\n  cd {shlex.quote(str(folder))}\n{preview}  python -m spacy project run all")
     if kept:
         console.print(f"What was there before stands in {', '.join(kept)}.")
     if gold is None:

@@ -40,6 +40,15 @@ class Part:
         gold = sum(record.gold for record in records)
         return cls(len(records), label_counts(records), gold, models_of(records))
 
+    def __add__(self, other: Part) -> Part:
+        """RETURNS (Part): Both together."""
+        labels = {
+            label: self.labels.get(label, 0) + other.labels.get(label, 0) for label in {**self.labels, **other.labels}
+        }
+        models = dict((Counter(self.models) + Counter(other.models)).most_common())
+        gold = None if self.gold is None or other.gold is None else self.gold + other.gold
+        return Part(self.docs + other.docs, labels, gold, models)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -97,6 +106,19 @@ class Manifest:
             return cls(**{**data, "train": Part(**data["train"]), "dev": Part(**data["dev"])})
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path} is not a corpus manifest of this version: {error}") from error
+
+    def check_known(self, labels: Iterable[str], path: Path) -> None:
+        """Make sure that a pipeline may have learned from this corpus.
+
+        labels (Iterable[str]): Those that the pipeline knows.
+        path (Path): The manifest's, for the message.
+        RAISES (StageError): Train has others.
+        """
+        if new := {label for label, count in self.train.labels.items() if count}.difference(labels):
+            raise StageError(
+                f"{path} is of a corpus with {', '.join(map(repr, sorted(new)))}, which the pipeline does not know: it"
+                " learned from another one. Name that."
+            )
 
     @property
     def unseen_labels(self) -> list[str]:

@@ -14,6 +14,7 @@ from ..corpus.manifest import MANIFEST, Manifest
 from ..docs import read_annotations, read_docs
 from ..errors import ConfigError, StageError
 from ..files import shown_path
+from ..students.tiers import learned_dev
 from ..texts import gold_annotations, normal_form, read_texts
 from ..types import Annotation, TaskName
 from .evaluate import Evaluation, evaluate, scored_texts
@@ -61,16 +62,18 @@ def evaluate_files(
         annotations = read_annotations(teacher, Vocab(), component.task)
         check_label_names(gold, label_set(annotations), "teacher")
         systems.append(teacher_system(annotations, gold, teacher, teacher_weights))
-    if corpus is not None and component.task == "textcat":
-        manifest = corpus / MANIFEST
-        systems.append(majority_system(gold, majority_label(Manifest.read(manifest)), manifest))
+    if corpus is not None and (component.task == "textcat" or (corpus / MANIFEST).exists()):
+        manifest = Manifest.read(corpus / MANIFEST)
+        manifest.check_known(component.labels, corpus / MANIFEST)
+        if component.task == "textcat":
+            systems.append(majority_system(gold, majority_label(manifest), corpus / MANIFEST))
     scored = scored_texts(gold, systems)
     evaluation = evaluate(
         gold,
         systems,
         seed=seed,
         files={shown_path(gold_file): sha256_of(gold_file)},
-        seen=seen_in(corpus, scored) if corpus is not None else {},
+        seen=seen_in(corpus, scored, whole=learned_dev(nlp)) if corpus is not None else {},
     )
     shown = {result.name for result in evaluation.results} - {"majority"}
     compared = [(system.name, system.annotations) for system in systems if system.name in shown]
@@ -80,19 +83,19 @@ def evaluate_files(
     return evaluation
 
 
-def seen_in(corpus: Path, gold: Sequence[Annotation]) -> dict[str, int]:
+def seen_in(corpus: Path, gold: Sequence[Annotation], *, whole: bool = False) -> dict[str, int]:
     """Look for gold's texts in what a student was trained on. They are the same if their normal forms are.
 
     corpus (Path): What `spacy-distill corpus` wrote.
+    whole (bool): It was trained on dev too.
     RETURNS (Dict[str, int]): "train" and "dev", and how many gold texts each has.
     RAISES (StageError, InputError): One of the two is not there, or not a DocBin.
     """
     forms = [normal_form(record.text) for record in gold]
-    found = {}
-    for part, file in (("train", TRAIN), ("dev", DEV)):
-        there = {normal_form(doc.text) for doc in read_docs(corpus / file, Vocab())}
-        found[part] = sum(form in there for form in forms)
-    return found
+    train, dev = ({normal_form(doc.text) for doc in read_docs(corpus / file, Vocab())} for file in (TRAIN, DEV))
+    if whole:
+        train, dev = train | dev, set()
+    return {"train": sum(form in train for form in forms), "dev": sum(form in dev for form in forms)}
 
 
 def load(path: Path) -> Language:

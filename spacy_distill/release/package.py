@@ -209,7 +209,11 @@ def note(evaluation: Mapping[str, Any] | None, train: Part | None = None) -> str
     models = ", ".join(train.models)
     if train.gold:
         return f"{train.gold} of {train.docs} training texts were labelled by people, the rest by {models}.{_ALLOWED}"
-    if all(model == UNRECORDED or is_file(model) for model in train.models):
+    unknown = [model for model in train.models if model == UNRECORDED or is_file(model)]
+    if len(unknown) < len(train.models) and unknown:
+        who = ", ".join(unknown)
+        return f"Its training labels come from {models}; whether people made those of {who} is not recorded.{_ALLOWED}"
+    if unknown:
         return f"Its training labels come from {models}. {UNKNOWN_NOTE}" if teacher else UNKNOWN_NOTE
     return f"Its training labels were made by {models} (silver), not by people.{_ALLOWED}"
 

@@ -14,6 +14,7 @@ from ..corpus.manifest import Manifest
 from ..docs import read_docs
 from ..evaluation.pipelines import sha256_of, size_mb
 from ..evaluation.run import load
+from ..students.tiers import learned_dev
 from .freeze import freeze, needing_words
 from .package import package, read_evaluation
 from .verify import verify
@@ -61,12 +62,15 @@ def release(
     report = read_evaluation(evaluation, sha256_of(model)) if evaluation else None
     corpus: dict[str, str] = {}
     texts: list[str] = []
-    labelled = Manifest.read(manifest).train if manifest else None
+    trained = load(model)
+    labelled = None
     if manifest:
+        facts = Manifest.read(manifest)
+        facts.check_known([label for labels in trained.pipe_labels.values() for label in labels], manifest)
+        labelled = facts.train + facts.dev if learned_dev(trained) else facts.train
         train, dev = manifest.with_name(TRAIN), manifest.with_name(DEV)
         corpus = {file.name: sha256_of(file) for file in (manifest, train, dev)}
         texts = [doc.text for doc in islice(read_docs(dev, Vocab()), CHECKED_TEXTS)]
-    trained = load(model)
     frozen_dir = output_dir / "frozen"
     frozen = freeze(model, frozen_dir)
     checked = verify(trained, frozen_dir, texts)

@@ -6,7 +6,6 @@ network"), or its entities. It costs nothing but time, and pays where the large 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,13 +115,11 @@ def pseudo_label(
         records.append(record)
         added.append(annotate_doc(make_doc(student, text), record))
         advance(1)
-    old, new = manifest.train, Part.of(records)
-    labels = {label: count + new.labels[label] for label, count in old.labels.items()}
-    models = dict((Counter(old.models) + Counter(new.models)).most_common())
-    part = Part(old.docs + new.docs, labels, old.gold, models)
     before = manifest.sources.get("pseudo_labelled", 0)
     sources = {**manifest.sources, "pseudo_labelled": before + len(added)}
-    manifest = replace(manifest, train=part, sources=sources, soft=manifest.task == "textcat")
+    manifest = replace(
+        manifest, train=manifest.train + Part.of(records), sources=sources, soft=manifest.task == "textcat"
+    )
     corpus = Corpus([*train, *added], dev, srsly.read_json(corpus_dir / LABELS), manifest)
     return PseudoLabelled(corpus, len(given), len(given) - len(asked) - len(leaks), len(leaks), len(added))
 

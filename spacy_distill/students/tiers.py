@@ -23,6 +23,7 @@ from typing import Any
 import spacy
 import srsly
 from spacy import util
+from spacy.language import Language
 from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Config
@@ -35,6 +36,7 @@ from ..types import TaskName
 from .train import MODEL_BEST, read_student
 
 RUN, LOG = "run.json", "train.log"
+_LEARNED_DEV = "learned_dev"  # in meta.json
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 _SAID_LINES = 3
 
@@ -209,7 +211,7 @@ def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
     """Train a tier on train and dev together: for one that needs no dev to know when to stop.
 
     output_dir (Path): Of all trainings: this one gets `TIER/whole`.
-    RETURNS (Run): The training. Its score on dev says nothing, and is not kept.
+    RETURNS (Run): The training. Its score on dev says nothing, and is not kept. See `learned_dev`.
     RAISES (StageError): It failed.
     """
     folder = output_dir / tier.name / "whole"
@@ -221,8 +223,13 @@ def train_on_all(tier: Tier, corpus: Path, output_dir: Path) -> Run:
         shutil.copyfile(corpus / name, folder / name)
     run = train_tier(tier, [folder], folder, 0)
     meta = run.model / "meta.json"
-    write_json(meta, {**srsly.read_json(meta), "performance": {}})
+    write_json(meta, {**srsly.read_json(meta), "performance": {}, _LEARNED_DEV: True})
     return run
+
+
+def learned_dev(nlp: Language) -> bool:
+    """RETURNS (bool): The pipeline was trained by `train_on_all`."""
+    return bool(nlp.meta.get(_LEARNED_DEV))
 
 
 def _key(tier: Tier, corpus: Path, seed: int) -> str:

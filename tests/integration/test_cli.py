@@ -265,6 +265,57 @@ def test_init_makes_a_project_of_labels_that_exist(
             assert max(annotation.cats or {}, key=(annotation.cats or {}).__getitem__) == label
 
 
+def test_labels_that_people_gave_are_theirs_to_the_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": f"It is a {word} {i}.", "said": word} for i, word in enumerate(["pan", "pot"] * 12)]
+    mine = write("mine.jsonl", *rows)
+    code, _, err = run("init", "my desk", "--texts", mine, "--label-field", "said", "--by-people")
+    assert (code, err) == (0, "")
+    monkeypatch.chdir("my desk")
+    commands = {args[0]: args for args in distill_commands(srsly.read_yaml("project.yml"))}
+    for _ in range(2):  # a second run replaces what it wrote itself
+        assert run(*commands["import"])[0] == 0
+    found = read_annotations(Path("annotations/pool.spacy"), spacy.blank("en").vocab)
+    assert [one.gold for one in found] == [True] * len(rows)
+    assert run(*commands["curate"])[0] == 0
+    assert run(*commands["corpus"])[0] == 0
+    manifest = srsly.read_json("corpus/manifest.json")
+    assert manifest["train"]["gold"] == manifest["train"]["docs"] > 0
+    assert manifest["dev_from"] == "gold"
+    write("assets/texts.jsonl", *rows[1:])
+    code, _, err = run(*commands["import"])
+    assert code == 1
+    assert "which would be lost" in err
+    for wrong in (("--reply-field", "said", "--label", "pan"), ("--format", "csv", "--reply-field", "said")):
+        assert run("import", mine.resolve(), "other.spacy", "--gold", *wrong)[0] == 1
+
+
+@pytest.mark.parametrize("cell", ["OTHER;pan", "OTHER|pan", "OTHER, pan"])
+def test_several_labels_in_one_cell_are_not_a_label(run: Run, cell: str) -> None:
+    texts = write("mine.jsonl", {"text": "a", "said": cell}, {"text": "b", "said": "pan"})
+    options = ("--texts", texts, "--label-field", "said")
+    code, _, err = run("init", "desk", *options, "--task", "textcat_multilabel")
+    assert code == 1
+    assert f"1 of 2 records have what looks like several labels in one in 'said' (mine.jsonl:1: '{cell}')" in err
+    assert 'JSON list: ["a", "b"]' in err
+    assert run("init", "desk", *options)[0] == 0  # where each has one, it is one
+    write("mine.jsonl", {"text": "a", "said": [cell]}, {"text": "b", "said": ["pan", "pot"]})
+    assert run("init", "other", *options, "--task", "textcat_multilabel")[0] == 0
+
+
+def test_ids_are_no_labels(run: Run) -> None:
+    texts = write("mine.jsonl", *({"text": f"text {i}", "id": f"r{i}"} for i in range(30)))
+    code, _, err = run("init", "desk", "--texts", texts, "--label-field", "id")
+    assert code == 1
+    assert "'id' has 30 different labels in 30 places, such as 'r0' and 'r9'" in err
+
+
+def test_a_table_with_semicolons_is_named(run: Run) -> None:
+    Path("mine.csv").write_text("text;label\nIt broke, twice;bug\n", encoding="utf8")
+    code, _, err = run("import", "mine.csv", "pool.spacy")
+    assert code == 1
+    assert "mine.csv has its fields separated by semicolons: save it with commas, or as JSONL." in err
+
+
 def test_labels_that_are_the_gold_are_no_teachers(run: Run) -> None:
     write("mine.jsonl", {"text": "It broke.", "gold": "bug"}, {"text": "How?", "gold": "question"})
     write("gold.jsonl", {"text": "Why?", "gold": "question"})

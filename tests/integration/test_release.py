@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import venv
 from pathlib import Path
@@ -14,6 +15,7 @@ from spacy.training import Example
 
 from spacy_distill.corpus.manifest import Manifest, Part
 from spacy_distill.docs import annotate_doc, write_docs
+from spacy_distill.errors import StageError
 from spacy_distill.evaluation.run import evaluate_files
 from spacy_distill.release.release import release
 from spacy_distill.students import soft_textcat  # noqa: F401  (registers the factory where nothing is installed)
@@ -123,6 +125,20 @@ def test_texts_that_the_teacher_was_not_reached_for_are_no_answers_of_its(projec
     assert set(found.seen.values()) == {found.texts} == {40 if silent == 10 else 38}
     names = [result.name for result in found.results]
     assert names == (["student", "majority"] if silent == 10 else ["student", "teacher", "majority"])
+
+
+def test_the_corpus_of_another_project_is_refused(project, tmp_path):
+    part = Part(40, {"bug": 20, "question": 20, "praise": 0}, 0, {"gpt": 40})
+    other = Manifest("textcat", ("bug", "question"), True, True, part, part, "silver", 0.5, 0, 80, {}, None, {})
+    shutil.copytree(project / "corpus", tmp_path / "other")
+    other.write(tmp_path / "other" / "manifest.json")
+    model = project / "training" / "tiny" / "model-best"
+    told = r"manifest\.json is of a corpus with 'bug', 'question', which the pipeline does not know"
+    with pytest.raises(StageError, match=told):
+        evaluate_files(model, project / "gold.jsonl", tmp_path / "evaluation", corpus=tmp_path / "other")
+    with pytest.raises(StageError, match=told):
+        release(model, tmp_path, name="other", version="0.1.0", manifest=tmp_path / "other" / "manifest.json")
+    assert not list(tmp_path.glob("*.whl"))
 
 
 def test_gold_that_the_student_was_trained_on_is_told(project, evaluation):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,11 @@ from spacy_distill.docs import annotate_doc, doc_of, make_doc, read_docs, write_
 from spacy_distill.errors import StageError
 from spacy_distill.evaluation.race import groups, race
 from spacy_distill.evaluation.race_files import read_corpus
+from spacy_distill.evaluation.run import evaluate_files
+from spacy_distill.files import write_jsonl
+from spacy_distill.release.release import release
 from spacy_distill.students import tiers as tiers_module
-from spacy_distill.students.tiers import Run, Tier, find_tiers, train_tier
+from spacy_distill.students.tiers import Run, Tier, find_tiers, learned_dev, train_tier
 from spacy_distill.types import Annotation, Text
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -190,6 +194,17 @@ def test_a_winner_that_needs_no_dev_learns_from_it_in_the_end(configs: Path, cor
     whole = {doc.text for doc in read_docs(out / "textcat_tiny" / "whole" / "train.spacy", Vocab())}
     assert whole == {record.text for record in _records()}
     assert json.loads((out / "model-best" / "meta.json").read_text("utf8"))["performance"] == {}
+    assert learned_dev(winner)
+    assert not learned_dev(other)
+    gold = [{"text": record.text, "gold": record.positive()} for record in _records()[:20]]
+    write_jsonl(tmp_path / "gold.jsonl", gold)
+    found = evaluate_files(out / "model-best", tmp_path / "gold.jsonl", tmp_path / "evaluation", corpus=corpus)
+    assert found.seen == {"train": 20, "dev": 0}
+    for model, texts in ((out / "model-best", len(whole)), (out / "textcat_tiny/0/model-best", len(whole) * 3 // 4)):
+        made = release(model, tmp_path / "wheel", name="lamps", version="0.1.0", manifest=corpus / "manifest.json")
+        with zipfile.ZipFile(made.wheel) as wheel:
+            meta = json.loads(wheel.read("en_lamps/meta.json"))
+        assert meta["distillation"]["train"]["texts"] == texts
     before = (out / "textcat_tiny/whole/textcat_tiny/0/run.json").stat().st_mtime_ns
     code, said = _sweep(corpus, out, "--configs", configs, "--tier", "textcat_tiny")
     assert code == 0, said

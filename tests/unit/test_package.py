@@ -123,12 +123,13 @@ def test_the_note_counts_what_the_manifest_counted(evaluation):
     assert both.startswith("54 of 494 training texts were labelled by people, the rest by gpt. Before")
     assert described == "Distilled from gpt."
     silver, described = said(0, {"gpt": 490, "mini": 2, "an unrecorded source": 2})
-    assert "were made by gpt, mini, an unrecorded source (silver), not by people" in silver
+    assert "come from gpt, mini, an unrecorded source; whether people made those of an unrecorded source is" in silver
     assert described == "Distilled from gpt, mini."
     assert said(0, {"an unrecorded source": 494}) == (UNKNOWN_NOTE, "")
     assert "the rest by an unrecorded source." in said(54, {"an unrecorded source": 440})[0]
     assert said(0, {"labels.jsonl": 494}) == (f"Its training labels come from labels.jsonl. {UNKNOWN_NOTE}", "")
-    assert "were made by labels.jsonl, gpt (silver)" in said(0, {"labels.jsonl": 400, "gpt": 94})[0]
+    assert "were made by gpt, mini (silver), not by people" in said(0, {"gpt": 490, "mini": 4})[0]
+    assert "whether people made those of labels.jsonl is" in said(0, {"labels.jsonl": 400, "gpt": 94})[0]
     assert said(None, {}) == (SILVER_NOTE, "Distilled from big-model.")  # a manifest of before
 
 
