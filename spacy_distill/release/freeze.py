@@ -12,7 +12,7 @@ import importlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ..errors import ConfigError
 from ..evaluation.run import load
 from ..students.encoder import RUNTIME_FACTORY as ENCODER_FACTORY
 from ..students.soft_textcat import STOCK_FACTORY
+from ..students.tiers import settings_in
 from ..students.tiny import RUNTIME_FACTORY
 
 NOT_STOCK = ("spacy_distill", "spacy_llm")
@@ -34,8 +35,6 @@ CARRIED = "spacy_distill.students.runtime."
 components need no list of words."""
 _STOCK = ("spacy", "spacy_legacy", "thinc")
 _SHIPPED_AS = {**STOCK_FACTORY, **RUNTIME_FACTORY, **ENCODER_FACTORY}
-# Settings of the factories we train that those we ship do not have.
-_TRAINING_ONLY = ("weight", "balance", "encoder", "tuned_layers", "epochs")
 # Components that need no list of words.
 _WORDLESS = {
     *("textcat", "textcat_multilabel", "ner", "tok2vec", "transformer", "sentencizer", "senter"),
@@ -85,10 +84,10 @@ def stock_config(nlp: Language) -> Config:
     components = {}
     for name, settings in full["components"].items():
         components[name] = dict(settings)
-        if settings["factory"] in _SHIPPED_AS:
-            components[name]["factory"] = _SHIPPED_AS[settings["factory"]]
-            for key in _TRAINING_ONLY:
-                components[name].pop(key, None)
+        if shipped := _SHIPPED_AS.get(settings["factory"]):
+            known = Language.get_factory_meta(shipped).default_config or {}  # what is not there is for training alone
+            kept = {key: value for key, value in settings.items() if key in known}
+            components[name] = {"factory": shipped, **kept}
             if components[name].get("threshold", 0.0) is None:  # its file has what was chosen
                 del components[name]["threshold"]
         if settings["factory"] == "transformer":  # It has its weights, and needs no more than a name of where from.
@@ -104,7 +103,7 @@ def check_portable(config: Mapping[str, Any]) -> set[str]:
     RAISES (ConfigError): The message names the component or setting.
     """
     carried: set[str] = set()
-    for where, key, value in _settings(config):
+    for where, key, value in settings_in(config):
         if isinstance(value, str) and _ABSOLUTE_PATH.match(value):
             raise ConfigError(f"[{where}] {key} = {value!r} is a path on this machine. Train without it, then release.")
         if key == "factory" or key.startswith("@"):
@@ -145,15 +144,6 @@ def needing_words(config: Mapping[str, Any]) -> list[str]:
         for name, pipe in config["components"].items()
         if pipe["factory"] not in _WORDLESS and not _module(lang, "factories", pipe["factory"]).startswith(CARRIED)
     ]
-
-
-def _settings(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _settings(value, f"{where}.{key}".lstrip("."))
-        else:
-            for item in value if isinstance(value, (list, tuple)) else [value]:
-                yield where, key, item
 
 
 def _module(lang: str, registry: str, name: str) -> str:

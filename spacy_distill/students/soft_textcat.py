@@ -16,7 +16,7 @@ from spacy.training import Example
 from thinc.api import Model
 
 from ..errors import InputError
-from .targets import confidence_weight, mean_weight
+from .targets import class_weights, confidence_weight, mean_weight
 from .threshold import best_threshold
 
 STOCK_FACTORY = {"soft_textcat": "textcat", "soft_textcat_multilabel": "textcat_multilabel"}
@@ -75,8 +75,7 @@ class _SoftMixin:
             total += 1
             targets = np.array([example.reference.cats.get(label, 0.0) for label in self.labels])
             mass += targets * (confidence_weight(example.reference, self.weight) / self.mean_weight)
-        weights = (total / (len(self.labels) * np.maximum(mass, 1.0))) ** self.balance
-        self.class_weights = self.model.ops.asarray(weights.astype("float32"))
+        self.class_weights = self.model.ops.asarray(class_weights(mass, total, self.balance).astype("float32"))
 
     def _text_weights(self, examples: Iterable[Example]) -> Any:
         """RETURNS (Floats2d): What each text counts, `(N, 1)`."""

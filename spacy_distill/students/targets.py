@@ -62,6 +62,16 @@ def targets_of(
     )
 
 
+def class_weights(mass: NDArray[np.float64], count: float, balance: float) -> NDArray[np.float64]:
+    """What a class counts: at a `balance` of 1 as much as every other in total, at 0 as much as it has texts.
+
+    mass (NDArray[float]): The sum of each class's targets, `(K,)`.
+    count (float): Of how many texts.
+    RETURNS (NDArray[float]): `(N / (K n_k)) ** balance`, `(K,)`. A class of less than one text counts as one of one.
+    """
+    return np.asarray((count / (len(mass) * np.maximum(mass, 1.0))) ** balance)
+
+
 def confidence_weight(doc: Doc, weight: str | None) -> float:
     """RETURNS (float): What a text counts before all are divided by their mean: the teacher's confidence if `weight` is
     "confidence" and it said how sure it is, else 1."""

@@ -94,7 +94,7 @@ def find_tiers(configs: Path, task: TaskName, exclusive: bool) -> list[Tier]:
             raise ConfigError(f"{path} is not a config: {error}") from error
         if _does(config, task, exclusive):
             needs_dev = config["training"].get("max_steps") != 1
-            seeded = needs_dev or any(key == "tuned_layers" and value for key, value in _settings(config))
+            seeded = needs_dev or any(key == "tuned_layers" and value for _, key, value in settings_in(config))
             found.append(Tier(path.stem, path, tuple(_missing(config)), seeded, needs_dev))
     return found
 
@@ -137,7 +137,7 @@ def _missing(config: Config) -> Iterator[str]:
             yield place
     lang = str(config["nlp"].get("lang", "en"))
     spacy.blank(lang)  # loads the factories of all installed packages
-    for key, value in _settings(config):
+    for _, key, value in settings_in(config):
         kind = "factories" if key == "factory" else key.removeprefix("@")
         if (key == "factory" or key.startswith("@")) and not (
             registry.has(kind, str(value)) or registry.has(kind, f"{lang}.{value}")
@@ -155,12 +155,14 @@ def _pretrained(config: Config) -> Iterator[tuple[str, str]]:
             yield name, place
 
 
-def _settings(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def settings_in(section: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:
+    """YIELDS (Tuple[str, str, Any]): Each setting of a config: its section, its name, its value, or one of several."""
     for key, value in section.items():
         if isinstance(value, Mapping):
-            yield from _settings(value)
+            yield from settings_in(value, f"{where}.{key}".lstrip("."))
         else:
-            yield key, value
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                yield where, key, item
 
 
 def train_tier(tier: Tier, splits: Sequence[Path], output_dir: Path, seed: int) -> Run:

@@ -17,6 +17,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
+from .targets import class_weights
 from .threshold import best_threshold
 
 Floats = NDArray[np.float64]
@@ -204,15 +205,14 @@ def calibrate(
 
 
 def balanced_weights(targets: Floats, text_weights: Floats, balance: float, *, exclusive: bool) -> Floats:
-    """What texts count when rare classes count more, with the formula of `soft_textcat`'s `balance`.
+    """What texts count when rare classes count more, see `class_weights`.
 
     targets (NDArray[float]): `(N, K)`.
     text_weights (NDArray[float]): What each text counts by itself, `(N, 1)`, 1 on average.
     RETURNS (NDArray[float]): Exclusive: a weight for each text, `(N, 1)`, the expected weight of its classes. Else one
         for each target, `(N, K)`: positive ones weigh by their class.
     """
-    mass = np.maximum(np.nansum(text_weights * targets, axis=0), 1.0)
-    weights = (len(targets) / (targets.shape[1] * mass)) ** balance
+    weights = class_weights(np.nansum(text_weights * targets, axis=0), len(targets), balance)
     if exclusive:
         return np.asarray(text_weights * (targets @ weights)[:, None])
     return np.asarray(text_weights * (1.0 + np.nan_to_num(targets) * (weights - 1.0)))
