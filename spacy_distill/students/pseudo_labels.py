@@ -26,6 +26,9 @@ from ..texts import normal_form
 from ..types import Annotation, Span, Text
 from .threshold import moved
 
+_FIELDS = {"textcat": "doc.cats", "ner": "doc.ents"}
+_UNNAMED = "pipeline"  # what spaCy calls it then
+
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabelled:
@@ -96,7 +99,7 @@ def pseudo_label(
                 f"Text {text.id} has {len(text.text):,} characters, and spaCy takes {student.max_length:,} at most:"
                 " split it, or leave it out."
             )
-    advance = progress or (lambda count: None)
+    advance, name = progress or (lambda count: None), _name(student, manifest)
     advance(len(given) - len(asked))
     added, records = [], []
     for text, doc in zip(asked, student.pipe([text.text for text in asked]), strict=True):
@@ -109,7 +112,7 @@ def pseudo_label(
             "ok",
             exclusive=manifest.exclusive,
             group=text.group,
-            provenance={"model": f"the student {student.meta['lang']}_{student.meta['name']}"},
+            provenance={"model": name},
             **said,
         )
         records.append(record)
@@ -128,7 +131,7 @@ def _check(student: Language, corpus_dir: Path, manifest: Manifest) -> float:
     """RETURNS (float): From which score on its labels hold, if a text may have several; else .5.
     RAISES (ConfigError): The pipeline does another task, or has other labels.
     """
-    field = {"textcat": "doc.cats", "ner": "doc.ents"}[manifest.task]
+    field = _FIELDS[manifest.task]
     pipes: list[Any] = [pipe for name, pipe in student.pipeline if field in student.get_pipe_meta(name).assigns]
     found = sorted({label for pipe in pipes for label in getattr(pipe, "labels", ())})
     other = set(found) - set(manifest.labels) if manifest.task == "ner" else set(found) ^ set(manifest.labels)
@@ -147,6 +150,14 @@ def _check(student: Language, corpus_dir: Path, manifest: Manifest) -> float:
                 f" {kinds[manifest.exclusive]}. Use one that was trained on this corpus."
             )
     return 0.5 if manifest.exclusive else float(pipes[0].cfg["threshold"])
+
+
+def _name(student: Language, manifest: Manifest) -> str:
+    """RETURNS (str): Who gave the labels: the pipeline by its name, or by its component, where nobody named it."""
+    lang, name = student.meta["lang"], student.meta["name"]
+    metas = [student.get_pipe_meta(pipe) for pipe in student.pipe_names]
+    factories = ", ".join(meta.factory for meta in metas if _FIELDS[manifest.task] in meta.assigns)
+    return f"the student {factories if name == _UNNAMED else f'{lang}_{name}'}"
 
 
 def _said(doc: Doc, manifest: Manifest, weighted: bool, threshold: float) -> dict[str, Any]:

@@ -78,7 +78,11 @@ def test_train_grows_and_dev_stays(student, tmp_path):
     assert manifest.train.docs == sum(manifest.train.labels.values()) == len(train) + 2
     assert manifest.sources["pseudo_labelled"] == 2
     assert manifest.train.gold == 0
-    assert manifest.train.models == {"an unrecorded source": len(train), "the student xx_pipeline": 2}
+    assert manifest.train.models == {"an unrecorded source": len(train), "the student soft_textcat": 2}
+    student.meta["name"] = "kitchen"
+    named = pseudo_label(student, folder, NEW)
+    student.meta["name"] = "pipeline"
+    assert "the student xx_kitchen" in named.corpus.manifest.train.models
 
 
 def test_a_student_of_other_labels_is_refused(student, tmp_path):
