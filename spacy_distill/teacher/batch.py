@@ -101,7 +101,7 @@ class Batches:
         """Bring to an end what a run that died had begun."""
         for submission in self._submissions.open():
             if submission.file is None:  # There is no batch of a file whose name nobody knows.
-                self._submissions.release(submission)
+                self._submissions.abandon(submission)
             elif submission.batch is None:
                 self._create(submission)
 

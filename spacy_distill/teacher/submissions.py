@@ -88,6 +88,13 @@ class Submissions:
         """Note the server's name for the batch."""
         self._update("UPDATE batches SET batch = ? WHERE id = ?", batch, submission.id)
 
+    def abandon(self, submission: Submission) -> None:
+        """Forget a submission if its prompts were not uploaded. Whoever is just uploading them notices, and claims them
+        anew; if it was faster, nothing is forgotten: there may be a batch of them."""
+        with self._ledger.transaction():
+            if self._update("DELETE FROM batches WHERE id = ? AND file IS NULL", submission.id):
+                self.release(submission)
+
     def release(self, submission: Submission) -> None:
         """Forget a submission: it was collected, or there never was a batch."""
         with self._ledger.transaction() as connection:

@@ -17,6 +17,7 @@ from thinc.api import Config
 from spacy_distill.annotate import load_teacher, use_batches
 from spacy_distill.errors import ConfigError, PendingError, TeacherError
 from spacy_distill.teacher import batch, batch_files
+from spacy_distill.teacher.base import Request
 from spacy_distill.teacher.budget import NOTHING, Budget
 from spacy_distill.teacher.chat import Chat
 from spacy_distill.teacher.claims import Claims
@@ -331,9 +332,29 @@ def test_two_runs_on_one_ledger_submit_nothing_twice(make_chat: MakeChat, server
             one.start()
         for one in runs:
             one.join()
-    assert [reply.meta.status for reply in found] == ["ok"] * 600
+    assert [(i, reply.meta.error) for i, reply in enumerate(found) if reply.meta.status != "ok"] == []
+    assert len(found) == 600
     assert len(server.billed) == 300
     assert set(server.billed.values()) == {1}
+
+
+def test_a_submission_that_was_uploaded_just_now_is_not_taken_for_a_dead_runs(
+    make_chat: MakeChat, server: BatchServer, ledger: Path
+) -> None:
+    one, other = (Submissions(Claims(Ledger(ledger)), server.url, "loopback-1", {}) for _ in range(2))
+    asked = [Request(f"k{number}", prompt) for number, prompt in enumerate(prompts(3))]
+    submission, mine = one.claim(asked)
+    (seen,) = other.open()
+    assert one.uploaded(submission, "file_1")
+    other.abandon(seen)
+    assert [(each.id, each.file) for each in one.open()] == [(submission.id, "file_1")]
+    assert one.held(submission) == {request.key for request in mine} == {"k0", "k1", "k2"}
+    second, mine = one.claim([Request("k3", prompts(4)[3])])
+    other.abandon(second)
+    assert not one.uploaded(second, "file_2")
+    assert len(mine) == 1
+    assert [each.id for each in one.open()] == [submission.id]
+    assert one.held(second) == set()
 
 
 def test_what_another_process_collected_is_taken_from_the_ledger_and_settled(
