@@ -15,7 +15,7 @@ from ..types import Annotation
 from .aggregation_decisions import decide
 from .aggregation_votes import Floats, Method
 from .agreement import Agreement, Row, agreement
-from .types import label_counts
+from .types import in_one_order, label_counts
 
 _LEAST_WEIGHT = 0.01
 
@@ -83,6 +83,7 @@ def aggregate(
     """
     _check(sources, method, weights)
     first = next(record for records in sources.values() for record in records)
+    sources = {name: in_one_order(records, first.labels) for name, records in sources.items()}
     rows = _rows(sources)
     voters = [_voters(row) for row in rows]
     voting = [index for index, row in enumerate(voters) if any(row)]

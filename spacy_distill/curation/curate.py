@@ -14,7 +14,7 @@ from spacy.util import load_config, registry
 from ..errors import ConfigError, InputError
 from ..types import Annotation, Rejection
 from .corrections import corrections_of, fingerprints
-from .types import Books, Context, Correction, Curation, Doubt, Rule, RuleBook, label_counts
+from .types import Books, Context, Correction, Curation, Doubt, Rule, RuleBook, in_one_order, label_counts
 
 
 def load_rules(path: Path) -> dict[str, Rule]:
@@ -86,7 +86,7 @@ def curate(annotations: Sequence[Annotation], rules: Mapping[str, Rule], context
     """
     _check(annotations)
     labels_before = label_counts(annotations)
-    remaining = list(annotations)
+    remaining = in_one_order(annotations, annotations[0].labels) if annotations else []
     corrected: list[Correction] = []
     rejected: list[Rejection] = []
     review: list[Doubt] = []

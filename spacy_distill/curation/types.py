@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..texts import normal_form
 from ..types import Annotation, Rejection, Text
@@ -158,6 +158,12 @@ class Curation:
     rejected: list[Rejection]
     review: list[Doubt]
     books: Books
+
+
+def in_one_order(annotations: Iterable[Annotation], labels: tuple[str, ...]) -> list[Annotation]:
+    """RETURNS (List[Annotation]): The annotations with their labels in this order: files may list the same ones in
+    different orders, which says nothing."""
+    return [each if each.labels == labels else replace(each, labels=labels) for each in annotations]
 
 
 def labels_of(annotation: Annotation) -> set[str | None]:

@@ -124,6 +124,16 @@ def test_what_people_decided_on_different_texts_is_joined(method: str) -> None:
         aggregate({**people, "d": [say(7, "tea", gold=True), say(8, "tea")]}, method)  # type: ignore[arg-type]
 
 
+def test_the_order_of_the_labels_says_nothing() -> None:
+    said = [say(0, "tea", "milk", exclusive=False), say(0, "milk", "tea", exclusive=False)]
+    said[1] = replace(said[1], labels=LABELS[::-1])
+    other = replace(say(1, "rum", exclusive=False), labels=LABELS[::-1])
+    found = aggregate({"a": said[:1], "b": [said[1], other]})
+    assert (found.counts["unanimous"], found.counts["disputed"]) == (1, 0)
+    assert [teacher.overruled for teacher in found.teachers] == [0, 0]
+    assert [result.labels for result in found.annotations] == [LABELS, LABELS]
+
+
 def test_what_people_did_not_check_stays_as_the_only_teacher_said_it() -> None:
     soft = {"tea": 0.6, "milk": 0.3, "rum": 0.1}
     unsure = [replace(say(n, "tea"), cats=soft, confidence=0.6, confidence_kind="logprob") for n in range(2)]

@@ -205,6 +205,16 @@ def test_ids_must_be_unique_and_labels_the_same() -> None:
         curate([one, two, other], {}, Context())
 
 
+def test_the_order_of_the_labels_says_nothing() -> None:
+    cats = {"fruit": 1.0, "tool": 1.0, "bird": 0.0}
+    given = [
+        Annotation(name, "pear", "textcat", labels, "ok", exclusive=False, cats=cats)
+        for name, labels in (("a", LABELS), ("b", LABELS[::-1]))
+    ]
+    result = curate(given, load_rules(DEFAULT), Context())
+    assert [(item.annotation.id, item.reason) for item in result.rejected] == [("b", "a copy of a")]
+
+
 def test_what_is_written(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     given = random_annotations(3)
