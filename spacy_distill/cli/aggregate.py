@@ -39,9 +39,9 @@ def aggregate(
     Reads what `annotate` or `import` wrote for the same texts, once for each teacher; matches them by id; writes docs
     as these do, with the aggregated annotation, and the books beside them as JSON. A teacher that declined or failed on
     a text, or does not have it, has no vote there. What people checked is never outvoted: so it joins corrections with
-    what they correct, and several sessions of corrections, which need no text in common. Beside one teacher alone, what
-    nobody checked stays as it is. An **output** that holds what people decided is written over only where they have a
-    say again.
+    what they correct, and several sessions of corrections, which need no text in common. What nobody checked in them is
+    no second vote for the teacher; beside one teacher alone it stays as it is. An **output** that holds what people
+    decided is written over only where they have a say again.
 
     **majority**: every vote counts the same; a good start. **weighted**: good teachers count more. **dawid-skene**:
     finds out from the votes alone how often each teacher takes which label for which (three teachers or more); best

@@ -25,7 +25,7 @@ class Teacher:
     """One source's part in an aggregation: `texts` = `votes` + the statuses without one.
 
     name (str): As given.
-    texts (int): How many it has.
+    texts (int): How many it has. What people left unchecked, and is another source's, is not its own.
     absent (int): Texts that others have, and it has not.
     statuses (Mapping[str, int]): Status to number of texts.
     votes (int): Texts on which it had a vote: those it answered.
@@ -69,8 +69,10 @@ def aggregate(
 ) -> Aggregation:
     """Aggregate annotations. A teacher that declined or failed on a text, or does not have it, has no vote on it. What
     people checked (`gold`) is never outvoted by a teacher: it alone counts where it is there. Sources of people's
-    decisions alone need no text in common: all of them are the result. Where all sources but one are such, what one
-    source alone says of a text stays as it is, with its own scores and confidence.
+    decisions alone need no text in common: all of them are the result. What nobody checked in a source of people's
+    decisions is no vote of its own where another source says the very same: it was carried along from there. Where all
+    sources but one are people's, what one source alone says of a text stays as it is, with its own scores and
+    confidence.
 
     Classes: `cats` are the shares of the votes, or the model's probabilities, and the confidence is that of the best
     class, or where several can hold of the closest decision. Entities: see `aggregation_spans`.
@@ -83,7 +85,7 @@ def aggregate(
     """
     _check(sources, method, weights)
     first = next(record for records in sources.values() for record in records)
-    sources = {name: in_one_order(records, first.labels) for name, records in sources.items()}
+    sources = _without_copies({name: in_one_order(records, first.labels) for name, records in sources.items()})
     rows = _rows(sources)
     voters = [_voters(row) for row in rows]
     voting = [index for index, row in enumerate(voters) if any(row)]
@@ -186,6 +188,25 @@ def _kind(record: Annotation) -> str:
 def _by_people(records: Sequence[Annotation]) -> bool:
     """RETURNS (bool): Whether people decided on all texts of a source."""
     return all(record.gold for record in records)
+
+
+def _without_copies(sources: Mapping[str, Sequence[Annotation]]) -> dict[str, list[Annotation]]:
+    """RETURNS (Dict[str, List[Annotation]]): The sources, those with people's decisions without what nobody checked and
+    another source has, or people decided there: a file that was exported, corrected in part and imported holds the
+    rest of the texts as well."""
+    checked = {record.id for records in sources.values() for record in records if record.gold}
+    by_people = {name: any(record.gold for record in records) for name, records in sources.items()}
+    own: dict[str, list[Annotation]] = {}
+    for name in sorted(sources, key=by_people.__getitem__):
+        others = [{record.id: record for record in records} for records in own.values()]
+        own[name] = [
+            record
+            for record in sources[name]
+            if record.gold
+            or not by_people[name]
+            or (record.id not in checked and all(known.get(record.id) != record for known in others))
+        ]
+    return {name: own[name] for name in sources}
 
 
 def _rows(sources: Mapping[str, Sequence[Annotation]]) -> list[Row]:

@@ -151,6 +151,23 @@ def test_what_people_did_not_check_stays_as_the_only_teacher_said_it() -> None:
     assert (voted[1].confidence, voted[1].confidence_kind) == (1.0, "votes")
 
 
+def test_what_corrections_carry_along_unchecked_is_no_second_vote() -> None:
+    soft = {"tea": 0.6, "milk": 0.3, "rum": 0.1}
+    pool = [replace(say(n, "tea"), cats=soft, confidence=0.6, confidence_kind="logprob") for n in range(3)]
+    monday, tuesday = [say(0, "milk", gold=True), *pool[1:]], [pool[0], say(1, "tea", gold=True), pool[2]]
+    for sources in ({"pool": pool, "people": monday}, {"people": monday, "pool": pool}):
+        found = aggregate(sources)
+        assert [result.label for result in found.annotations] == ["milk", "tea", "tea"]
+        assert [(result.cats, result.confidence) for result in found.annotations[1:]] == [(soft, 0.6)] * 2
+        assert {teacher.name: teacher.votes for teacher in found.teachers} == {"pool": 3, "people": 1}
+    alone = {result.id: result for result in aggregate({"monday": monday, "tuesday": tuesday}).annotations}
+    assert [(alone[name].label, alone[name].gold) for name in ("r0", "r1")] == [("milk", True), ("tea", True)]
+    assert (alone["r2"].cats, alone["r2"].gold) == (soft, False)
+    against = [say(n, "milk") for n in range(3)]
+    contested = aggregate({"pool": pool, "other": against, "people": monday}).annotations
+    assert (contested[1].confidence, contested[2].confidence) == (0.5, 0.5)
+
+
 def test_entities_of_the_only_teacher_stay_as_it_said_them(tmp_path: Path) -> None:
     ada, library = (replace(find((quote, "PER")), id=quote) for quote in ("Ada Lovelace", "Library"))
     span = replace((ada.ents or ())[0], score=0.7)
