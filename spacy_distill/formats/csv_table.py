@@ -58,7 +58,7 @@ def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[A
     """Write a row for each annotation. Nothing is left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS)  # ends lines with \r\n: only then does it quote a \r
         writer.writeheader()
         for annotation in annotations:
             writer.writerow({name: _cell(value) for name, value in row_of(annotation).items()})

@@ -28,6 +28,7 @@ NASTY = [
     "cafe\u0301",
     "\n",
     "\r\n",
+    "\r",
     '"quoted"',
     "it's",
     "a,b;c",
