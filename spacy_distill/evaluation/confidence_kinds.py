@@ -159,7 +159,9 @@ def _choice(kinds: Sequence[KindScore], best: int, lowest: int) -> str:
     if len(kinds) == 1:
         return f"{kinds[best].name} ({kinds[best].kind}) tells right answers from wrong ones."
     if best == lowest:
-        return f"Use {kinds[best].name} ({kinds[best].kind}): the lowest mean share of errors (AURC)."
+        lower = any(kind.aurc.value < kinds[best].aurc.value for kind in kinds)
+        among = ", of those that tell right answers from wrong ones" if lower else ""
+        return f"Use {kinds[best].name} ({kinds[best].kind}): the lowest mean share of errors (AURC){among}."
     return (
         f"Use {kinds[best].name} ({kinds[best].kind}): {kinds[lowest].name} is not significantly better, and costs"
         " more replies."

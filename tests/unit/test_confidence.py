@@ -297,6 +297,16 @@ def test_the_picture_is_whole_and_escaped() -> None:
     assert "<b>" not in drawn
 
 
+def test_the_lowest_aurc_is_not_claimed_where_another_is_lower() -> None:
+    gold, found = made(*noisy(200, 0.2, 2.0))
+    coin = [replace(record, confidence=0.5) for record in found]
+    flawless = [replace(record, confidence=0.9, confidence_kind="logprob") for record in gold]
+    said = "Use a (logprob): the lowest mean share of errors (AURC)"
+    assert f"{said}." in recommend(gold, {"a": found, "coin": coin}, resamples=100).said
+    lower = f"{said}, of those that tell right answers from wrong ones."
+    assert lower in recommend(gold, {"a": found, "flawless": flawless}, resamples=100).said
+
+
 def test_everything_right_or_one_value_only_can_be_drawn_and_said() -> None:
     gold, found = made([True] * 30, [0.9] * 30)
     recommended = recommend(gold, {"a": found}, resamples=20)
