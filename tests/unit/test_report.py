@@ -240,6 +240,7 @@ def test_many_labels_get_a_list_instead_of_a_matrix():
     html = render(evaluate(gold, [System("student", wrong)], resamples=50))
     assert 'class="matrix"' not in html
     assert "most frequent confusions" in html
+    assert '<table class="confusions">' in html  # whose long names break: else the second column is out of sight
     Page(html)
 
 
