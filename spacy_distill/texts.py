@@ -163,7 +163,9 @@ def _gold(text: Text, task: TaskName, exclusive: bool) -> list[Any]:
     if task == "textcat":
         found = [gold] if isinstance(gold, str) else gold
         if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) for item in found):
-            raise InputError(f"{_place(text)}: expected a label or a list of labels, found {gold!r}.")
+            raise InputError(
+                f"{_place(text)}: expected a label or a list of labels, found {gold!r}. Write each label as text."
+            )
         if exclusive and len(found) != 1:
             raise InputError(f"{_place(text)}: expected exactly one label, found {len(found)}: {gold!r}.")
         return list(found)

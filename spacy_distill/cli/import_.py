@@ -238,9 +238,10 @@ def labels_that_occur(labels_file: Path, field: str, remedy: str) -> list[str]:
         )
     if not labels:
         for where, record in read_records(labels_file):
-            if record.get(field):
+            if record.get(field) not in (None, [], ""):
                 raise InputError(
-                    f"{where}: expected a label, a list of labels or spans in {field!r}, found {record[field]!r}."
+                    f"{where}: expected a label, a list of labels or spans in {field!r}, found {record[field]!r}. Write"
+                    " each label as text."
                 )
         names = names_in(dict.fromkeys(name for _, record in read_records(labels_file) for name in record))
         raise InputError(f"{labels_file}: no record has a label in {field!r} (they have: {names}). {remedy}")

@@ -360,6 +360,7 @@ def test_a_tables_cells_hold_lists_as_json(run: Run, task: str, suffix: str) -> 
         ([{"start": 0, "end": 2, "label": "a"}], "textcat_multilabel", "mine.jsonl:1: 'said' has entity spans"),
         ("a", "ner", "mine.jsonl:1: 'said' has a class, 'a', and no spans"),
         (3, "textcat", "mine.jsonl:1: expected a label, a list of labels or spans in 'said', found 3"),
+        (0, "textcat", "mine.jsonl:1: expected a label, a list of labels or spans in 'said', found 0. Write each"),
     ],
 )
 def test_labels_of_another_form_are_found_at_once(run: Run, command: str, value: Any, task: str, message: str) -> None:
@@ -370,7 +371,7 @@ def test_labels_of_another_form_are_found_at_once(run: Run, command: str, value:
         kind = {"textcat": (), "textcat_multilabel": ("--multi-label",), "ner": ("--task", "ner")}[task]
         code, _, err = run("import", "mine.jsonl", "pool.spacy", "--label-field", "said", *kind)
     assert (code, message in err) == (1, True), err
-    assert ("--task" in err) == (value != 3)
+    assert ("--task" in err) == (value not in (0, 3))
     assert not Path("desk").exists()
 
 
