@@ -135,7 +135,12 @@ def models_of(records: Iterable[Annotation]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for record in records:
         if not record.gold:
-            sources = record.provenance.get("sources", ())
-            named = {source.get("model") for source in sources if source.get("status") == "ok"} - {None}
-            counts.update(sorted(named or {record.provenance.get("model") or UNRECORDED}))
+            counts.update(sorted(_named(record.provenance) or {UNRECORDED}))
     return dict(counts.most_common())
+
+
+def _named(provenance: Mapping[str, Any]) -> set[str]:
+    """RETURNS (Set[str]): The models that had a say: of an aggregation those of its sources, however deep."""
+    said = [_named(source) for source in provenance.get("sources", ()) if source.get("status") == "ok"]
+    model = provenance.get("model")
+    return set().union(*said) or ({model} if model else set())

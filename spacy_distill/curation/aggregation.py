@@ -256,7 +256,8 @@ def _provenance(row: Row, names: Sequence[str], method: Method) -> dict[str, Any
     sources = []
     for name, record in zip(names, row, strict=True):
         if record is not None:
-            known = {key: record.provenance[key] for key in ("model", "key", "prompt_hash") if key in record.provenance}
+            keys = ("model", "key", "prompt_hash", "sources")
+            known = {key: record.provenance[key] for key in keys if key in record.provenance}
             sources.append({"source": name, "status": record.status, "said": _said(record), **known})
     return {"model": f"{method} of {len(names)}", "sources": sources}
 

@@ -11,6 +11,7 @@ import pytest
 import spacy
 from sklearn.metrics import cohen_kappa_score
 
+from spacy_distill.corpus.manifest import models_of
 from spacy_distill.curation.aggregation import Aggregation, aggregate
 from spacy_distill.curation.aggregation_files import aggregate_files
 from spacy_distill.curation.aggregation_votes import NO_VOTE, dawid_skene, shares
@@ -166,6 +167,21 @@ def test_what_corrections_carry_along_unchecked_is_no_second_vote() -> None:
     against = [say(n, "milk") for n in range(3)]
     contested = aggregate({"pool": pool, "other": against, "people": monday}).annotations
     assert (contested[1].confidence, contested[2].confidence) == (0.5, 0.5)
+
+
+def test_the_models_behind_an_aggregation_are_known_through_the_next(tmp_path: Path) -> None:
+    teachers = {
+        name: [replace(say(n, "tea"), provenance={"model": name}) for n in range(3)] for name in ("big", "small")
+    }
+    pool = aggregate(teachers).annotations
+    people = [say(0, "milk", gold=True)]
+    files = [save(tmp_path / "pool.spacy", *pool), save(tmp_path / "people.spacy", *people)]
+    aggregate_files(files, tmp_path / "merged.spacy")
+    merged = [
+        each for doc in read_docs(tmp_path / "merged.spacy", spacy.blank("en").vocab) for each in annotations_of(doc)
+    ]
+    assert models_of(pool) == {"big": 3, "small": 3}
+    assert models_of(merged) == {"big": 2, "small": 2}
 
 
 def test_entities_of_the_only_teacher_stay_as_it_said_them(tmp_path: Path) -> None:
