@@ -126,6 +126,12 @@ def curate(
     console.print(f"Wrote {', '.join(str(output_dir / name) for name in (KEPT, CORRECTED, REJECTED, REVIEW, BOOKS))}")
     if not gold:
         console.print(NO_GOLD)
+    elif any(each.group for each in found) and not any(text.group for text in held_out):
+        console.print(
+            "The texts have groups, the gold has none: nothing keeps out other texts of a group that the gold is from."
+            " If it says the groups, name their field with --group-field.",
+            style="yellow",
+        )
     if unheard:
         named = ", ".join(f"{label!r} ({count})" for label, count in unheard.most_common(SHOWN_LABELS))
         more = ", …" if len(unheard) > SHOWN_LABELS else ""

@@ -62,7 +62,11 @@ def test_a_group_in_the_gold_is_named_and_counted(capsys: pytest.CaptureFixture[
     rows = map(json.loads, Path("curated/rejected.jsonl").read_text(encoding="utf8").splitlines())
     lamp, kettle = ("its group lamp is in the gold", "its group kettle is in the gold")
     assert [row["reason"] for row in rows] == [lamp, lamp, kettle]
-    assert "its group is in the gold: 3" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "its group is in the gold: 3" in shown
+    assert "the gold has none" not in shown
+    curate(Path("grouped.spacy"), Path("curated"), config=RULES, gold=[gold])
+    assert "The texts have groups, the gold has none" in capsys.readouterr().out
 
 
 def test_gold_without_texts_is_refused() -> None:
