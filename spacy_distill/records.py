@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,17 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             names = reader.fieldnames or []
             if len(names) == 1 and ";" in names[0]:
                 raise InputError(f"{path} has its fields separated by semicolons: save it with commas, or as JSONL.")
+            if twice := [name for name, count in Counter(names).items() if name and count > 1]:
+                raise InputError(f"{path} has several columns named {twice[0]!r}. Rename all but one.")
             for record in reader:
                 if None in record:
                     raise InputError(f"{path}:{reader.line_num} has more fields than the header has names.")
                 yield reader.line_num, {name: value or None for name, value in record.items()}
         except csv.Error as error:
+            # Of a row that cannot be read the DictReader has not taken the number over yet.
             raise InputError(
-                f"{path}:{reader.line_num} is not readable as {path.suffix[1:].upper()} ({error})."
+                f"{path}:{reader.reader.line_num} is not readable as {path.suffix[1:].upper()} ({error}). A field with"
+                " quotation marks stands in quotation marks, and has its own doubled."
             ) from error
 
 

@@ -38,7 +38,7 @@ def read(path: Path, wanted: Wanted) -> Iterator[Said]:
                         cells[name] = _value(cells[name], wanted, where)
                 yield said_of(where, cells, wanted)
         except csv.Error as error:
-            raise InputError(f"{path}:{reader.line_num} is not readable as CSV ({error}).") from error
+            raise InputError(f"{path}:{reader.reader.line_num} is not readable as CSV ({error}).") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{path} is not UTF-8 (byte {error.start}). Save it as CSV UTF-8.") from error
 

@@ -291,6 +291,9 @@ def test_csv_of_others(tmp_path: Path) -> None:
     path.write_text("text,label\nOslo\n", encoding="utf8")
     with pytest.raises(InputError, match=r"t.csv:2 has not as many fields as the header"):
         read(path, "csv", Wanted("ner"))
+    path.write_text('text,label\n"Oslo" he said,x\n', encoding="utf8")
+    with pytest.raises(InputError, match=r"t.csv:2 is not readable as CSV"):
+        read(path, "csv", Wanted("textcat"))
 
 
 def test_texts_are_written_as_they_are(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def test_an_id_does_not_depend_on_the_line(tmp_path: Path) -> None:
             r"a\.jsonl:2: the id '1' stands at .*:1 already",
         ),
         ("a.csv", "text,gold\nx,y,z\n", r"a\.csv:2 has more fields"),
+        ("a.csv", "text,gold,,gold,\nx,y,,z,\n", r"a\.csv has several columns named 'gold'"),
+        ("a.tsv", 'text\tgold\nx\ty\n"Yes" he said\ty\n', r"a\.tsv:3 is not readable as TSV .* doubled"),
         ("a.xml", "<x/>", "unknown ending '.xml'"),
         ("a.parquet", "not parquet", "is not a Parquet file"),
     ],
