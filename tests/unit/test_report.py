@@ -244,6 +244,15 @@ def test_many_labels_get_a_list_instead_of_a_matrix():
     Page(html)
 
 
+@pytest.mark.parametrize(("count", "wide"), [(5, False), (6, True)])
+def test_matrices_of_more_than_a_few_labels_have_the_width_of_the_page(count, wide):
+    labels = tuple(f"label_number_{i}" for i in range(count))
+    gold = [Annotation(label, label, "textcat", labels, "ok", cats={label: 1.0}) for label in labels]
+    html = render(evaluate(gold, [System("student", gold)], resamples=50))
+    assert ('class="matrices wide"' in html) == wide
+    assert 'class="matrix"' in html
+
+
 def test_entities_have_their_own_errors():
     def record(id, *spans):
         return Annotation(str(id), "eggs and rice", "ner", ("FOOD",), "ok", ents=tuple(Span(*span) for span in spans))
