@@ -38,15 +38,16 @@ class Settled:
     accuracies: Floats | None = None
 
 
-def settle(votes: Votes, k: int, method: Method, weights: Floats) -> Settled:
+def settle(votes: Votes, k: int, method: Method, weights: Floats, silent: Floats | None = None) -> Settled:
     """Settle a table of votes.
 
     k (int): Number of labels.
     weights (ndarray): `(T,)`, 0 or more: what a teacher's vote counts. The model of Dawid and Skene finds its own.
+    silent (Optional[ndarray]): See `dawid_skene`.
     RETURNS (Settled): Rows in the order given.
     """
     if method == "dawid-skene":
-        return dawid_skene(votes, k)
+        return dawid_skene(votes, k, silent)
     return Settled(shares(votes, k, weights))
 
 
@@ -58,7 +59,7 @@ def shares(votes: Votes, k: int, weights: Floats) -> Floats:
     return divided
 
 
-def dawid_skene(votes: Votes, k: int) -> Settled:
+def dawid_skene(votes: Votes, k: int, silent: Floats | None = None) -> Settled:
     """Estimate the truth and every teacher's confusion matrix together, by expectation maximisation.
 
     Dawid and Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm" (1979), started
@@ -67,6 +68,8 @@ def dawid_skene(votes: Votes, k: int) -> Settled:
     teacher that errs on all labels alike. Teachers are taken to err independently of each other: where they are
     prompts of one model they do not, and the probabilities are surer than they should be.
 
+    silent (Optional[ndarray]): `(T,)`: for each teacher, how many more things there are that got label 0 from all, and
+        have it. Where a table has only what somebody named, teachers would seem to contradict each other on purpose.
     RETURNS (Settled): With the probabilities of each label.
     """
     n, t = votes.shape
@@ -85,10 +88,14 @@ def dawid_skene(votes: Votes, k: int) -> Settled:
             counts[teacher, :, label] = truth[rows].sum(0)
         totals = counts.sum((1, 2))
         accuracies = (counts.trace(axis1=1, axis2=2) + 1.0) / (totals + 2.0)
+        if silent is not None:
+            counts[:, 0, 0] += silent
         right, wrong = accuracies[:, None, None], (1.0 - accuracies)[:, None, None] / max(k - 1, 1)
         counts += _PSEUDO_VOTES * np.where(np.eye(k, dtype=bool), right, wrong)
         confusion = np.log(counts / counts.sum(2, keepdims=True))
         prior = truth.sum(0) + 1.0 / k
+        if silent is not None:
+            prior[0] += silent.max()
         scores = np.tile(np.log(prior / prior.sum()), (n, 1))
         for teacher, label, rows in given:
             scores[rows] += confusion[teacher, :, label]

@@ -389,6 +389,27 @@ def test_entities_by_the_model() -> None:
     assert min(with_others[:3]) > max(with_others[3:])
 
 
+def test_the_model_keeps_the_entities_that_three_forgetful_teachers_agree_on() -> None:
+    """Only what somebody named is voted on: seen alone, who names what another forgot seems to contradict him."""
+    rng = np.random.default_rng(0)
+    words = [f"{letter}word" for letter in "abcdefghijkl"]
+    text = " ".join(words)
+    kept, named = (0.7, 0.6, 0.5), np.zeros((200, 12), dtype=int)
+    sources: dict[str, list[Annotation]] = {f"t{teacher}": [] for teacher in range(3)}
+    for number in range(200):
+        right = rng.choice(12, size=2, replace=False)
+        for records, keep in zip(sources.values(), kept, strict=True):
+            found = [w for w in right if rng.random() < keep]
+            named[number, found] += 1
+            records.append(replace(find(*((words[w], "PER") for w in found), text=text), id=f"r{number}"))
+    model = aggregate(sources, "dawid-skene")
+    for result in model.annotations:
+        ents = {span.start for span in result.ents or ()}
+        agreed = {text.index(words[w]) for w in range(12) if named[int(result.id[1:]), w] > 1}
+        assert agreed <= ents
+    assert [teacher.accuracy for teacher in model.teachers] == pytest.approx(kept, abs=0.15)
+
+
 # What does not fit together
 
 
