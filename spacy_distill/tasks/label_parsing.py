@@ -18,6 +18,11 @@ from .replies import json_values, place_of, share, without_thinking
 
 _SEPARATORS = re.compile(r"[,;/|&+\n]|\b(?:or|and)\b", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*[(.:–—]|\s+-\s|\s*,?\s*\b(?:because|since|as|due)\b", re.IGNORECASE)
+_DENIED = re.compile(r"\s*[:(–—-]\s*(?:no|false)\s*(?:[.,;!)]|$)", re.IGNORECASE)
+_DOUBTED = re.compile(
+    r"\b(?:not|no|never|cannot|neither|nor|hardly|unlikely|whether|if|than|instead\s+of)\b|n['’]t\b", re.IGNORECASE
+)
+_CLAUSE = re.compile(r"[.!?:;,\n]")
 _FIELDS = ("label", "labels", "category", "categories", "class", "classes", "answer")
 _NAME_WORDS = 6
 """A longer answer that holds no label is prose, not the name of an unknown label."""
@@ -86,6 +91,7 @@ class _Said:
     unknown: list[str]
     places: list[tuple[int, int]]
     confidence: float | None = None
+    denied: bool = False  # "refund: no"
 
 
 def _resolve(value: str, names: Names, offset: int = 0) -> _Said:
@@ -101,10 +107,12 @@ def _resolve(value: str, names: Names, offset: int = 0) -> _Said:
     rest = value[end:]
     comment = _COMMENT.match(rest) if mentions else _COMMENT.search(rest.strip(OUTER))
     gaps.append(rest if comment is None else "" if mentions else rest.strip(OUTER)[: comment.start()])
-    unknown = [part.strip(OUTER) for gap in gaps for part in _SEPARATORS.split(gap)]
+    unknown = [said for gap in gaps for part in _SEPARATORS.split(gap) if (said := part.strip(OUTER))]
+    if comment and mentions and not unknown and _DENIED.match(rest):
+        return _Said([], [], [], denied=True)
     return _Said(
         [label for _, _, label in mentions],
-        [part for part in unknown if part],
+        unknown,
         [(offset + start, offset + stop) for start, stop, _ in mentions],
     )
 
@@ -168,6 +176,8 @@ def _from_lines(reply: str, names: Names, field: str) -> _Said | None:
         value, start = (match.group(1), match.start(1)) if match else (line, 0)
         said = _resolve(value, names, offset + start) if value.strip() else None
         offset += len(line)
+        if said is not None and said.denied:
+            continue
         if said is not None and (match or (said.labels and not said.unknown)):
             if answer is None:
                 answer = said
@@ -183,13 +193,14 @@ def _from_lines(reply: str, names: Names, field: str) -> _Said | None:
 
 
 def _from_sentence(reply: str, names: Names) -> _Said | None:
-    """The one label that a sentence sets apart: in bold or code, or at the end of "… is x.", "… as x."."""
+    """The one label that a sentence sets apart: in bold or code, or at the end of "… is x.", "… as x."; unless the
+    clause denies or doubts it."""
     found = []
     for start, end, label in names.mentions(reply):
         before, after = reply[:start], reply[end:]
         marked = re.search(r"(\*\*|`)$", before) and re.match(r"[.,]?(\*\*|`)", after)
         closes = re.search(r"(?:\b(?:is|be|as)|:)\s+[\"'“‘]?$", before) and re.match(r"[\"'”’]?\s*(?:[.,;!]|$)", after)
-        if marked or closes:
+        if (marked or closes) and not _DOUBTED.search(_CLAUSE.split(before)[-1]):
             found.append((start, end, label))
     if len({label for _, _, label in found}) != 1:
         return None

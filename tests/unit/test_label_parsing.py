@@ -55,6 +55,10 @@ def read(reply, labels=LABELS, **settings):
         (" billing\n\nText: another one\nLabel: refund", "billing"),
         ("<think>It could be refund.\nLabel: refund</think>\n\nLabel: billing", "billing"),
         ("billing\nbilling", "billing"),
+        ("It is not about money, so the label is billing.", "billing"),
+        ("I can't see an invoice. It should not be classified as refund. The label is billing.", "billing"),
+        ("Refund: no\nBilling: yes", "billing"),
+        ("billing: no invoice came", "billing"),
     ],
 )
 def test_one_label_in_many_forms(reply, label):
@@ -88,6 +92,12 @@ def test_one_label_in_many_forms(reply, label):
         "They mention billing in passing, and a number of other things besides.",
         "Label: I really cannot tell which of these it ought to be",
         "<think>Label: billing",
+        "This should not be classified as billing.",
+        "I'm sorry, but I can't classify this as billing.",
+        "This is not a **billing** question.",
+        "It is not clear whether it is billing.",
+        "It is unlikely to be billing.",
+        "Billing: no",
     ],
 )
 def test_what_cannot_be_read_is_unparsed(reply):
@@ -164,6 +174,8 @@ def test_words_map_back_to_labels_and_may_not_clash():
         ("Labels:\n* billing: an invoice is named\n* refund", ("billing", "refund")),
         ('{"labels": ["billing"], "reason": "and then it was cut', ("billing",)),
         ("billing", ("billing",)),
+        ("- billing: yes\n- refund: no\n- card_lost: yes", ("billing", "card_lost")),
+        ("Billing: No, no invoice.\nRefund (no)\nCard lost: yes", ("card_lost",)),
     ],
 )
 def test_several_labels(reply, labels):
