@@ -14,12 +14,15 @@ NONE = "none"
 OUTER = " \t\r\n\"'`*_“”‘’«»()[]{}<>.,;:!?-"
 """What may stand around a label without being part of it."""
 
+_SIGNS = ("-", "<", ">")
+"""But these are before a figure: -1 is not 1, and >50 is not 50."""
+
 
 class Names:
     """The ways in which a reply may say each label.
 
     Exactly, else folded (case, spaces, Unicode form), else with `_`, `-` and spaces as one and without outer
-    punctuation. A form that could mean two labels means neither.
+    punctuation, but with a sign before a figure. A form that could mean two labels means neither.
 
     words (Mapping[str, str]): Label to how it is said.
     RAISES (ConfigError): Two labels are said alike, or one is not said at all.
@@ -38,7 +41,8 @@ class Names:
         for label, word in words.items():
             for said in {label, word}:
                 for forms, key in zip(self._forms, _foldings(said), strict=True):
-                    forms[key] = label if forms.get(key, label) == label else None
+                    if key:
+                        forms[key] = label if forms.get(key, label) == label else None
         said_longest_first = sorted({*words, *words.values()}, key=len, reverse=True)
         flexible = (r"[\s_\-]+".join(map(re.escape, re.split(r"[\s_\-]+", said))) for said in said_longest_first)
         self._mention = re.compile(rf"(?<![\w\-])(?:{'|'.join(flexible)})(?![\w\-])", re.IGNORECASE)
@@ -68,4 +72,6 @@ class Names:
 
 def _foldings(said: str) -> tuple[str, str, str]:
     folded = normal_form(said)
-    return said, folded, " ".join(re.split(r"[\s_\-]+", folded.strip(OUTER)))
+    bare = folded.strip(OUTER)
+    sign = folded[: folded.find(bare)][-1:] if bare[:1].isdecimal() else ""
+    return said, folded, (sign if sign in _SIGNS else "") + " ".join(re.split(r"[\s_\-]+", bare))

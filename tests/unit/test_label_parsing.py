@@ -135,6 +135,22 @@ def test_labels_that_are_numbers_or_truth_values():
     assert read('{"label": true}', ("true", "false")).labels == ("true",)
 
 
+@pytest.mark.parametrize("reply", ["-1.", "Label: **-1**", '{"label": "-1."}', '{"label": -1}', "'-1'"])
+def test_a_sign_is_part_of_a_figure(reply):
+    assert read(reply, labels=("-1", "0", "1")).labels == ("-1",)
+    assert read(reply.replace("-", ""), labels=("-1", "0", "1")).labels == ("1",)
+    assert read(reply.replace("-", ""), labels=("-1", "0", "+1")).status == "unknown_label"
+    assert read(reply.replace("-1", "- 1"), labels=("0", "1")).labels == ("1",)
+    assert read(reply.replace("-1", "50"), labels=(">50", "=50")).labels != (">50",)
+
+
+@pytest.mark.parametrize("labels", [("+", "-"), ("?", "fine"), ("-", "-1")])
+def test_an_empty_answer_is_no_label_of_nothing_but_punctuation(labels):
+    assert read('{"label": ""}', labels=labels).status == "abstain"
+    for label in labels:
+        assert read(label, labels=labels).labels == (label,)
+
+
 def test_unicode_forms_of_a_label_are_one():
     assert read("Label: cafe\u0301", ("caf\u00e9", "bar")).labels == ("caf\u00e9",)
     assert read('{"label": "ＣＡＦＥ\u0301"}', ("caf\u00e9", "bar")).labels == ("caf\u00e9",)
