@@ -206,13 +206,17 @@ def _reply(data: Mapping[str, Any], choices: Mapping[str, str], latency_s: float
     if not isinstance(candidates, list) or not candidates:
         return Failure("HTTP 200 without choices", 200)
     choice = candidates[0]
+    finish = choice.get("finish_reason") if isinstance(choice, dict) else None
+    filtered = str(finish).startswith("content_filter")  # Gemini adds the reason, and leaves the message out.
     message = choice.get("message") if isinstance(choice, dict) else None
+    if message is None and (filtered or finish == "length"):
+        message = {}
     if not isinstance(message, dict):
         return Failure("HTTP 200 with a choice that has no message", 200)
-    content, refusal, finish = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+    content, refusal = message.get("content"), message.get("refusal")
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    refused = bool(refusal) or finish == "content_filter"
+    refused = bool(refusal) or filtered
     thought = message.get("reasoning_content") or message.get("reasoning")
     if finish == "error" or not (isinstance(content, str) or refused or finish == "length" or thought):
         return Failure("HTTP 200 with a message that has no content", 200)

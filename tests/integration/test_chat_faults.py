@@ -120,6 +120,8 @@ def test_a_refused_text_is_not_asked_again(make_chat: MakeChat, server: ChatServ
         (Answer(200, completion(None, refusal="I cannot.")), "refused", "I cannot."),
         (Answer(200, completion("", finish="content_filter")), "refused", ""),
         (Answer(400, {"error": {"message": "filtered", "code": "content_filter"}}), "refused", ""),
+        (Answer(200, {"choices": [{"finish_reason": "content_filter: PROHIBITED_CONTENT"}]}), "refused", ""),
+        (Answer(200, {"choices": [{"finish_reason": "length"}]}), "truncated", ""),
     ],
 )
 def test_refusals_and_cut_replies_are_kept_as_such(
