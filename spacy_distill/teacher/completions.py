@@ -231,7 +231,7 @@ def _reply(data: Mapping[str, Any], choices: Mapping[str, str], latency_s: float
         tokens=characters(tokens) if tokens else None,
         model=_name(data.get("model")),
         prompt_tokens=_count(usage, "prompt_tokens"),
-        reply_tokens=_count(usage, "completion_tokens"),
+        reply_tokens=_written(usage),
         latency_s=latency_s,
     )
     return Reply(text, meta)
@@ -247,6 +247,12 @@ def _name(model: Any) -> str | None:
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name)
     return value if isinstance(value, int) and value >= 0 else None
+
+
+def _written(usage: Any) -> int | None:
+    """What was thought is paid for like what was written, but some count it in the total alone (Gemini, xAI)."""
+    read, written, total = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    return written if read is None or total is None else max(written or 0, total - read)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -90,6 +90,18 @@ def test_a_good_response_is_read_whole() -> None:
     assert (reply.meta.model, reply.meta.prompt_tokens, reply.meta.reply_tokens) == ("m-2026", 12, 3)
 
 
+@pytest.mark.parametrize(
+    ("completion", "total", "written"), [(3, 15, 3), (3, 615, 603), (None, 615, 603), (3, None, 3), (3, 12, 3)]
+)
+def test_tokens_of_thinking_that_only_the_total_counts_are_counted(
+    completion: int | None, total: int | None, written: int
+) -> None:
+    usage = {"prompt_tokens": 12, "completion_tokens": completion, "total_tokens": total}
+    reply = respond({**choice(message={"content": "a"}), "usage": usage})
+    assert isinstance(reply, Reply)
+    assert (reply.meta.prompt_tokens, reply.meta.reply_tokens) == (12, written)
+
+
 def test_a_character_of_several_tokens_is_put_together() -> None:
     """As OpenAI sends them: what is no character yet has an escape for `token`. Others leave `bytes` out."""
     content = [
