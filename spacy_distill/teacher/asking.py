@@ -27,8 +27,13 @@ _TRIES_AT_FIRST = 3
 """A server that was never reached is given up sooner than one that has gone away."""
 
 _REFUSALS_AT_FIRST = 10
-"""So many prompts refused and none ever answered: the requests themselves are wrong, not the texts."""
+"""So many prompts refused, or given up, and none ever answered: the requests themselves are wrong, not the texts."""
 
+_SENT_AWAY = 10
+"""So many in a row asked to wait for longer than a run does: a quota is used up."""
+
+_LONGEST_OVERLOAD_S = 1800.0
+"""So long has the server taken nothing, however long the pauses."""
 
 _KEYS_REFUSED = 10
 """So many keys refused in a row after others were accepted: it was revoked."""
@@ -75,6 +80,8 @@ class Asker:
         self._last_success_s: float | None = None
         self._refused = 0
         self._keys_refused = 0
+        self._sent_away = 0
+        self._overloaded_since_s: float | None = None
         self._loading_since_s: float | None = None
         self._said: set[str] = set()
 
@@ -204,8 +211,8 @@ class Asker:
 
     def _succeeded(self, prompt: Prompt, features: Features, rung: int) -> None:
         self._last_success_s = time.monotonic()
-        self._loading_since_s = None
-        self._keys_refused = 0
+        self._loading_since_s = self._overloaded_since_s = None
+        self._keys_refused = self._sent_away = 0
         self._accepted.add(features)
         if rung > self._rung and self._features(prompt, self._rung) not in self._accepted:
             self._rung = rung
@@ -222,6 +229,8 @@ class Asker:
         safe = " Every reply so far is kept." if ledger else ""
         if failure.no_credit:
             raise TeacherError(f"{where} The account has no credit left.{safe}")
+        if failure.overloaded:
+            self._stop_if_overloaded(failure, where, safe)
         if failure.status == _UNREACHABLE:
             never = self._last_success_s is None
             enough = min(_TRIES_AT_FIRST, self._max_tries) if never else self._max_tries
@@ -245,14 +254,27 @@ class Asker:
                 f"{where} Either `endpoint` is not the base URL (it usually ends in /v1), or there is no model"
                 f" {self._name!r} there."
             )
-        elif self._last_success_s is None and not failure.retry and not failure.too_long:
+        elif self._last_success_s is None and not failure.too_long and (not failure.retry or tries >= self._max_tries):
             self._refused += 1
             if self._refused < _REFUSALS_AT_FIRST:
                 return
             self._refused = 0
             # A rerun may ask for nothing but the few texts that are refused every time.
             if ledger is None or not ledger.has_reply(self._name, dict(self._params)):
+                look = "`endpoint` (it usually ends in /v1), `timeout_s`" if failure.retry else "`extra`"
                 raise TeacherError(
                     f"{where} The first {_REFUSALS_AT_FIRST} prompts were refused and none was answered, so it is"
-                    " hardly the texts. Look at `extra` and the model's other settings; the server's log says more."
+                    f" hardly the texts. Look at {look} and the model's other settings; the server's log says more."
                 )
+
+    def _stop_if_overloaded(self, failure: Failure, where: str, safe: str) -> None:
+        """RAISES (TeacherError): It will not answer within this run."""
+        now_s = time.monotonic()
+        self._overloaded_since_s = self._overloaded_since_s or now_s
+        self._sent_away += (failure.wait_s or 0.0) > LONGEST_WAIT_S
+        if self._sent_away >= _SENT_AWAY:
+            raise TeacherError(f"{where} It asks to wait {failure.wait_s or 0:.0f} s: run this again then.{safe}")
+        if now_s - self._overloaded_since_s > _LONGEST_OVERLOAD_S:
+            raise TeacherError(
+                f"{where} It has taken nothing for {_LONGEST_OVERLOAD_S:.0f} s: run this again later.{safe}"
+            )

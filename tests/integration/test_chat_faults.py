@@ -153,6 +153,41 @@ def test_a_server_that_asks_to_come_back_tomorrow_is_not_waited_for(make_chat: M
     assert replies[1].meta.error == "HTTP 429, asks to wait 86400 s"
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_quota_that_is_used_up_stops_the_run(
+    make_chat: MakeChat, server: ChatServer, tmp_path: Path, kept: bool
+) -> None:
+    server.behave = lambda seen: Answer(429, b"", {"Retry-After": "3600"}) if len(server.seen) > 30 else None
+    chat = make_chat(ledger=tmp_path / "ledger.sqlite" if kept else None)
+    with pytest.raises(TeacherError, match="asks to wait 3600 s: run this again then") as caught:
+        ask(chat, prompts(200))
+    assert ("Every reply so far is kept" in str(caught.value)) is kept
+    assert len(server.seen) <= 30 + 10 + 8
+
+
+def test_a_server_that_takes_nothing_for_long_stops_the_run(
+    make_chat: MakeChat, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LONGEST_OVERLOAD_S", 0.5)
+    server.behave = lambda seen: Answer(429, b"") if 5 < len(server.seen) <= 8 or len(server.seen) > 15 else None
+    with pytest.raises(TeacherError, match=r"HTTP 429\. It has taken nothing for"):
+        ask(make_chat(max_tries=1000, max_in_flight=1), prompts(200))
+    assert len(server.seen) > 15  # A success begins it anew.
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Answer(200, {"error": "Unexpected endpoint or method."}), Answer(200, b"<html>"), Answer(502, b"oops")],
+)
+def test_a_server_that_answers_nothing_with_sense_stops_the_run(
+    make_chat: MakeChat, server: ChatServer, fault: Answer
+) -> None:
+    server.behave = lambda seen: fault
+    with pytest.raises(TeacherError, match=r"The first 10 prompts were refused.*`endpoint` \(it usually ends in /v1\)"):
+        ask(make_chat(max_tries=2), prompts(200))
+    assert len(server.seen) <= 80
+
+
 @pytest.mark.parametrize(
     ("status", "settings", "remedy"),
     [
