@@ -24,6 +24,9 @@ from .types import Prompt
 
 _TASK, _MODEL = "spacy_distill.TextCat.v1", "spacy_distill.Local.v1"
 
+_OF_EXAMPLES = ("examples", "shots", "pick")
+"""The task's settings that are chosen anew."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -56,6 +59,12 @@ class Search:
         if "$" in repr(candidates):
             raise ConfigError("A candidate contains a $, which a config reads as a variable. Write it without.")
         found = cls(candidates, **{name: _plain(value) for name, value in search.items()})
+        for name, settings in found.candidates.items():
+            if not isinstance(settings, Mapping):
+                raise ConfigError(f"The candidate {name!r} is no section: write [candidates.{name}] and its settings.")
+        for name in ("shots", "calibrations"):
+            if not isinstance(getattr(found, name), tuple):
+                raise ConfigError(f"{name} = {getattr(found, name)!r}: expected a list.")
         if not found.shots or any(not isinstance(count, int) or count < 0 for count in found.shots):
             raise ConfigError(f"shots = {list(found.shots)}: expected a list of numbers, 0 or more.")
         for name in found.calibrations:
@@ -127,7 +136,7 @@ def choose(
     RAISES (ConfigError, InputError, TeacherError): A config that cannot work; too few gold texts; no prompt worked.
     """
     name, component = _component(config.interpolate())
-    settings = {key: value for key, value in component["task"].items() if key != "examples"}
+    settings = {key: value for key, value in component["task"].items() if key not in _OF_EXAMPLES}
     model = _resolve("model", _with_calibration(component["model"], "none", None, 1.0))
     if model.ledger is None and ledger is not None:
         model.ledger = Ledger(ledger)
@@ -283,7 +292,7 @@ def _chosen(config: Config, name: str, changes: Mapping[str, Any], best: Trial) 
     """RETURNS (Config): The config with the winner in it; everything else as it was."""
     chosen = config.copy()
     component = chosen["components"][name]
-    component["task"] = {**{k: v for k, v in component["task"].items() if k != "examples"}, **changes}
+    component["task"] = {**{k: v for k, v in component["task"].items() if k not in _OF_EXAMPLES}, **changes}
     fixed = best.calibration not in ("none", "content_free")
     component["model"] = _with_calibration(
         component["model"], "fixed" if fixed else best.calibration, best.bias if fixed else None, best.temperature

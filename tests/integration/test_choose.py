@@ -117,6 +117,15 @@ def test_the_chosen_config_annotates_as_it_was_measured(teacher, tmp_path):
         assert Ledger(ledger).counts() == count
 
 
+def test_examples_that_the_config_has_are_chosen_anew(teacher, tmp_path):
+    plain = choose(teacher, SEARCH, texts(), ledger=tmp_path / "ledger.sqlite")
+    examples = [{"text": "fresh", "label": "good"}, {"text": "stale", "label": "bad"}]
+    teacher["components"]["llm"]["task"].update(examples=examples, shots=1, pick="nearest")
+    choice = choose(teacher, SEARCH, texts(), ledger=tmp_path / "ledger.sqlite")
+    assert choice.to_dict() == plain.to_dict()
+    assert choice.config == plain.config
+
+
 def test_a_prompt_that_is_too_long_is_skipped_and_named(teacher, tmp_path):
     search = Search({"plain": {}}, shots=(0, 16))
     choice = choose(teacher, search, texts(), ledger=tmp_path / "ledger.sqlite")
@@ -130,6 +139,9 @@ def test_a_prompt_that_is_too_long_is_skipped_and_named(teacher, tmp_path):
         ({"serach": {}}, "Unknown in the candidates config: serach"),
         ({"search": {"shot": [1]}}, "Unknown in the candidates config: shot"),
         ({"search": {"shots": [-1]}}, "shots"),
+        ({"search": {"shots": 8}}, "shots = 8: expected a list"),
+        ({"search": {"calibrations": "none"}}, "calibrations = 'none': expected a list"),
+        ({"candidates": {"plain": "Judge the tea."}}, r"write \[candidates\.plain\]"),
         ({"search": {"calibrations": ["platt"]}}, "Unknown calibration 'platt'"),
         ({"search": {"calibrations": []}}, "calibrations is empty"),
         ({"candidates": {"dear": {"noun": "Price in $"}}}, r"contains a \$"),
