@@ -155,6 +155,9 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=_WAITING_S, isolation_level=None, check_same_thread=False)
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if tables and "replies" not in tables:
+                raise sqlite3.DatabaseError(f"it holds {', '.join(sorted(tables)[:3])}")
             _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_IN_LOG}")

@@ -93,14 +93,17 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path, cont
     assert path.read_bytes() == content
 
 
-def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["replies", "notes"])
+def test_another_programs_database_is_refused(tmp_path: Path, table: str) -> None:
     path = tmp_path / "other.sqlite"
     other = sqlite3.connect(path)
-    other.execute("CREATE TABLE replies (id INTEGER, mail TEXT)")
+    other.execute(f"CREATE TABLE {table} (id INTEGER, mail TEXT)")
     other.commit()
     other.close()
+    content = path.read_bytes()
     with pytest.raises(InputError, match="is not a ledger"):
         Ledger(path).get("k")
+    assert table == "replies" or path.read_bytes() == content
 
 
 def test_a_folder_or_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
