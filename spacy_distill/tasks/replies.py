@@ -88,7 +88,7 @@ def probability_of(places: Sequence[tuple[int, int]], reply: str, tokens: Sequen
 
 
 def share(value: Any) -> float | None:
-    """Read a confidence as models write it: 0.9, 90, "90 %".
+    """Read a confidence as models write it: 0.9, 90, "90 %". A figure from 1 to 10 might be of ten or of a hundred.
 
     RETURNS (Optional[float]): 0 to 1; None if it is no such figure.
     """
@@ -98,6 +98,9 @@ def share(value: Any) -> float | None:
         number = float(value.strip().rstrip("%")) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         return None
-    if number > 1.0 or (isinstance(value, str) and "%" in value):
+    percent = isinstance(value, str) and "%" in value
+    if 1.0 < number <= 10.0 and not percent:
+        return None
+    if number > 1.0 or percent:
         number /= 100.0
     return number if 0.0 <= number <= 1.0 else None
