@@ -29,10 +29,12 @@ _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _OVERLOADED = {429, 503, 529}
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+")
 _TOO_LONG = re.compile(
-    r"context_(?:length|size)|(?:maximum|available|with|than the) context (?:length|size)", re.IGNORECASE
+    r"context_(?:length|size)|(?:maximum|available|with|than the(?: model's)?) context (?:length|size)"
+    r"|maximum prompt length|prompt is too long",
+    re.IGNORECASE,
 )
-"""What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, LM
-Studio)."""
+"""What servers say of a prompt that their model cannot hold: in a code (OpenAI, llama.cpp) or a sentence (vLLM, SGLang,
+LM Studio, xAI, Anthropic)."""
 _FORM = re.compile(r"\b(?:json_schema|schema|grammar|response_format|format)\b", re.IGNORECASE)
 """What servers say that fail, with a 500, over a schema they cannot use (Ollama)."""
 _LOADING = re.compile("loading model", re.IGNORECASE)
@@ -150,7 +152,8 @@ def read_response(
         data = None
     if isinstance(data, list) and len(data) == 1:  # Gemini's errors come in a list.
         (data,) = data
-    error = data.get("error") if isinstance(data, dict) else None
+    flat = data if status != 200 else None  # As of SGLang, and older vLLM.
+    error = data.get("error", flat) if isinstance(data, dict) else None
     if status == 200 and error:
         code = error.get("code") if isinstance(error, dict) else None
         inner = code if isinstance(code, int) and 400 <= code < 600 else 500

@@ -151,10 +151,15 @@ def test_choices_get_a_probability_each_and_nothing_more_is_kept() -> None:
         {"message": "request (932 tokens) exceeds …", "type": "exceed_context_size_error", "code": 400},  # llama.cpp
         {"message": "This model's maximum context length is 512 tokens. …", "type": "BadRequestError", "code": 400},
         "The number of tokens to keep is greater than the context length.",  # LM Studio
+        {"message": "The input (99 tokens) is longer than the model's context length (9 tokens)."},  # SGLang, Together
+        {"message": "This model's maximum prompt length is 9 but the request contains 99 tokens"},  # xAI
+        {"message": "prompt is too long: 99 tokens > 9 maximum"},  # Anthropic
     ],
 )
-def test_servers_say_in_many_ways_that_a_text_is_too_long(error: Any) -> None:
-    failure = read_response(400, {}, json.dumps({"error": error}).encode())
+@pytest.mark.parametrize("flat", [True, False])
+def test_servers_say_in_many_ways_that_a_text_is_too_long(error: Any, flat: bool) -> None:
+    body = {"object": "error", **error} if flat and isinstance(error, dict) else {"error": error}
+    failure = read_response(400, {}, json.dumps(body).encode())
     assert isinstance(failure, Failure)
     assert (failure.too_long, failure.retry) == (True, False)
     assert failure.reason.endswith("longer than the model's context")
