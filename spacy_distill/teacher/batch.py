@@ -141,7 +141,11 @@ class Batches:
             submission, requests = self._submissions.claim(requests)
             if not requests:
                 return
-            file = self._files.upload(submission.id, b"".join(map(self._line, requests)))
+            try:
+                file = self._files.upload(submission.id, b"".join(map(self._line, requests)))
+            except BaseException:
+                self._submissions.abandon(submission)
+                raise
             if self._submissions.uploaded(submission, file):
                 self._create(replace(submission, file=file))
                 return

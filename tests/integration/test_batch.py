@@ -391,6 +391,16 @@ def test_a_refused_batch_is_told_and_can_be_submitted_later(make_chat: MakeChat,
     assert len(server.batches) == 1
 
 
+def test_what_an_endpoint_without_batches_did_not_take_is_asked_directly(
+    make_chat: MakeChat, server: BatchServer
+) -> None:
+    server.before = lambda seen: 404 if str(seen) == "POST files" else None
+    with pytest.raises(TeacherError, match=r"/files: HTTP 404.*Without --batch the prompts are asked directly"):
+        ask(make_chat(), prompts(5))
+    assert ask(make_chat(wait=None), prompts(5)) == words(5)
+    assert set(server.billed.values()) == {1}
+
+
 def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(
     make_chat: MakeChat, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
