@@ -1,7 +1,7 @@
 """`spacy-distill choose`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -28,6 +28,8 @@ def choose(
         Optional[Path], typer.Option(help="File that keeps every reply, where a second run and `annotate` find them.")
     ] = Path("annotations/ledger.sqlite"),
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
+    id_field: Annotated[str, typer.Option(help="Field with the id, if there is one.")] = "id",
+    group_field: Annotated[str, typer.Option(help="Field whose texts are held out with an example.")] = "group",
     gold_field: Annotated[str, typer.Option(help="Field with the label.")] = "gold",
 ) -> None:
     """Choose a local teacher's prompt, examples and calibration on a few gold texts.
@@ -72,8 +74,10 @@ def choose(
 
     teacher = _read(config)
     search = Search.of(_read(candidates).interpolate() if candidates else {})
-    texts = list(read_texts(gold, text_field=text_field, gold_field=gold_field, need_gold=True))
-    pool = list(read_texts(unlabelled, text_field=text_field)) if unlabelled else []
+    beside = [] if unlabelled is None else [unlabelled]
+    fields: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "group_field": group_field}
+    texts = list(read_texts(gold, beside, gold_field=gold_field, need_gold=True, **fields))
+    pool = list(read_texts(unlabelled, [gold], **fields)) if unlabelled else []
     pool = random.Random(search.seed).sample(pool, min(unlabelled_count, len(pool)))
     with progress("Scoring prompts", search.prompts(len(texts) + len(pool))) as advance:
         choice = run(teacher, search, texts, unlabelled=pool, ledger=ledger, progress=advance)

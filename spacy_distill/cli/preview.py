@@ -16,6 +16,8 @@ def preview(
         Optional[Path], typer.Option(help="File that keeps every reply, so that annotate need not ask again.")
     ] = Path("annotations/ledger.sqlite"),
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
+    id_field: Annotated[str, typer.Option(help="Field with the id, if there is one.")] = "id",
+    group_field: Annotated[str, typer.Option(help="Field whose texts belong together.")] = "group",
 ) -> None:
     """Label a few texts and look, before spending time or money on all of them.
 
@@ -39,7 +41,8 @@ def preview(
     from ..errors import InputError
     from ..texts import read_texts
 
-    records = list(islice(read_texts(texts, text_field=text_field), count))
+    read = read_texts(texts, text_field=text_field, id_field=id_field, group_field=group_field)
+    records = list(islice(read, count))
     if not records:
         raise InputError(f"{texts} has no texts.")
     nlp = load_teacher(config, ledger=ledger)

@@ -200,3 +200,19 @@ def test_from_files_to_files(teacher, tmp_path, monkeypatch):
     chosen = load_config("out/chosen.cfg")["components"]["llm"]
     assert chosen["model"]["temperature"] == figures["chosen"]["temperature"]
     assert Ledger("annotations/ledger.sqlite").counts() == {"ok": 4 * (36 + 12 + 3)}
+
+
+def test_groups_are_held_out_whatever_their_field_is_called(teacher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    teacher.to_disk("teacher.cfg")
+    Config({"search": {"shots": [0, 4], "calibrations": ["none"]}}).to_disk("candidates.cfg")
+    rows = [{**row, "thread": f"t{number // 2}"} for number, row in enumerate(records())]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "more.txt").write_text("green leaf\n")
+    arguments = ["choose", "teacher.cfg", "gold.jsonl", "chosen.cfg", "--candidates", "candidates.cfg"]
+    arguments += ["--unlabelled", "more.txt", "--group-field", "thread"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    held_out = json.loads((tmp_path / "chosen.json").read_text())["held_out"]
+    assert {rows[int(id)]["thread"] for id in held_out} == {f"t{int(id) // 2}" for id in held_out}
+    assert len(held_out) == 2 * len({rows[int(id)]["thread"] for id in held_out})

@@ -677,6 +677,20 @@ def test_preview_shows_the_prompt_and_annotate_asks_nothing_again(run: Run) -> N
     assert srsly.read_json("annotations/pool.json")["statuses"] == {"textcat": {"ok": 2, "unparsed": 1}}
 
 
+def test_preview_reads_the_fields_that_annotate_reads(run: Run) -> None:
+    """A text is shown no example of its group: with other groups it is asked in other words, and paid for twice."""
+    config = teacher('{"label": "bug"}', '{"label": "bug"}')
+    examples = [{"text": "It tore.", "label": "bug", "group": "a"}, {"text": "Why?", "label": "question", "group": "b"}]
+    config.write_text(f"{config.read_text()}examples = {json.dumps(examples)}\n")
+    rows = ({"id": "x", "key": str(n), "thread": group, "text": f"It broke {n}."} for n, group in enumerate("ab"))
+    fields = ("--id-field", "key", "--group-field", "thread")
+    texts = write("t.jsonl", *rows)
+    assert "the id 'x' stands at" in run("preview", config, texts)[2]
+    assert run("preview", config, texts, *fields)[0] == 0
+    out = run("annotate", config, texts, "annotations/pool.spacy", *fields)[1]
+    assert "0 replies asked for" in out
+
+
 def test_texts_without_a_recorded_reply_are_named(run: Run) -> None:
     settings = 'path = "part.jsonl"\nlabel_field = "label"'
     config = write("teacher.cfg", TEACHER.format(model="spacy_distill.Recorded.v1", settings=settings))
