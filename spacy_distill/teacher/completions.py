@@ -44,6 +44,7 @@ _FILE = re.compile(r"[/\\~.]|[A-Za-z]:[/\\]|.*\.gguf$")
 _NOTHING_SAID = (
     "the token limit was reached before the first word, perhaps by thinking: raise `max_tokens`, or turn thinking off"
 )
+_CUT_OFF = "a reply was cut off at the token limit: where many are, raise `max_tokens`"
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
@@ -229,7 +230,7 @@ def _reply(data: Mapping[str, Any], choices: Mapping[str, str], latency_s: float
     tokens = read_tokens(choice.get("logprobs"))
     meta = ReplyMeta(
         status=status,
-        error=_NOTHING_SAID if status == "truncated" and not text.strip() else None,
+        error=None if status != "truncated" else _CUT_OFF if text.strip() else _NOTHING_SAID,
         scores=choice_scores(text, tokens, choices) if status == "ok" and tokens and choices else None,
         tokens=characters(tokens) if tokens else None,
         model=_name(data.get("model")),

@@ -318,6 +318,17 @@ def test_a_reply_that_is_all_thinking_is_paid_for_once(
     assert len([record for record in caplog.records if "raise `max_tokens`" in record.getMessage()]) == 1
 
 
+def test_that_replies_are_cut_off_is_said_once(
+    make_chat: MakeChat, server: ChatServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are unparsed, and nothing else would say why."""
+    server.behave = always(Answer(200, completion("<think>Let me see", finish="length")))
+    replies = ask(make_chat(), prompts(5))
+    assert [reply.meta.status for reply in replies] == ["ok", "truncated", "ok", "truncated", "ok"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"{server.url}: a reply was cut off at the token limit: where many are, raise `max_tokens`"
+
+
 def test_thinking_that_ends_in_nothing_is_paid_for_once(make_chat: MakeChat, server: ChatServer) -> None:
     server.behave = always(Answer(200, completion(None, reasoning_content="Let me see")))
     replies = ask(make_chat(), prompts(3))
