@@ -12,6 +12,9 @@ from typing import Any
 
 from .errors import InputError
 
+LONGEST_CELL = 2**31 - 1
+"""Unless told so, Python's reader takes 128 kB at most."""
+
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".spacy")
 
 
@@ -64,6 +67,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(LONGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as file:
         separator = "\t" if path.suffix.lower() == ".tsv" else ","
         reader = csv.DictReader(file, delimiter=separator, strict=True)

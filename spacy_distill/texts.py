@@ -16,6 +16,9 @@ from .errors import ConfigError, InputError
 from .records import read_records
 from .types import Annotation, Span, TaskName, Text
 
+_MOST_CHARS = 1_000_000
+"""spaCy tokenizes no longer texts, here and in training."""
+
 
 def read_texts(
     path: Path,
@@ -34,8 +37,8 @@ def read_texts(
     beside (Sequence[Path]): What else is read by the same field names: not every file needs a group or gold.
     need_gold (bool): Refuse a record without gold.
     YIELDS (Text): In the file's order. Identical texts without ids get ids with a counter.
-    RAISES (InputError): A record without text, a text that is not Unicode, an id that occurs twice, or a field of
-        another name than the usual one that no record of any of the files has.
+    RAISES (InputError): A record without text, a text that is not Unicode or too long for spaCy, an id that occurs
+        twice, or a field of another name than the usual one that no record of any of the files has.
     """
     _check_fields((path, *beside), {"id": id_field, "group": group_field, "gold": gold_field})
     seen: dict[str, str] = {}
@@ -45,6 +48,11 @@ def read_texts(
         if not _is_whole(text):
             raise InputError(
                 f"{where}: the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character."
+            )
+        if len(text) > _MOST_CHARS:
+            raise InputError(
+                f"{where}: the text has {len(text):,} characters, and spaCy takes {_MOST_CHARS:,} at most. Split it, or"
+                " leave it out."
             )
         given = record.get(id_field)
         if given is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..records import LONGEST_CELL
 from ..types import Annotation
 from .table import COLUMNS, row_of, said_of
 from .types import Aside, Said, Tools, Wanted
@@ -22,6 +23,7 @@ def read(path: Path, wanted: Wanted) -> Iterator[Said]:
     """YIELDS (Said): One a row. RAISES (InputError): No such file, or not a CSV with these columns."""
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
+    csv.field_size_limit(LONGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:

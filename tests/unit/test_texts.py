@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,17 @@ def test_half_a_surrogate_pair_is_named_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "\\ud83d\\ude00"}\n{"text": "cut \\ud83d"}\n', encoding="utf8")
     with pytest.raises(InputError, match=r"a\.jsonl:2.*surrogate"):
+        list(read_texts(path))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_text_may_be_as_long_as_spacy_takes(tmp_path: Path, name: str) -> None:
+    csv.field_size_limit(131_072)  # As it is in a new process.
+    line = '{"text": "%s"}' if name == "a.jsonl" else "%s"
+    path = _write(tmp_path / name, f"{line if '{' in line else 'text'}\n{line % ('x' * 1_000_000)}\n")
+    assert len(list(read_texts(path))[-1].text) == 1_000_000
+    path = _write(tmp_path / name, path.read_text(encoding="utf8").replace("xx", "xxx", 1))
+    with pytest.raises(InputError, match=r":2: the text has 1,000,001 characters.*Split it"):
         list(read_texts(path))
 
 
