@@ -222,9 +222,10 @@ def _reply(data: Mapping[str, Any], choices: Mapping[str, str], latency_s: float
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     refused = bool(refusal) or filtered
     thought = message.get("reasoning_content") or message.get("reasoning")
-    if finish == "error" or not (isinstance(content, str) or refused or finish == "length" or thought):
-        return Failure("HTTP 200 with a message that has no content", 200)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    paid = bool(_written(usage))  # Asking again, for what is no text, would be paid for again.
+    if finish == "error" or not (isinstance(content, str) or refused or finish == "length" or thought or paid):
+        return Failure("HTTP 200 with a message that has no content", 200)
     status: ReplyStatus = "refused" if refused else "truncated" if finish == "length" else "ok"
     text = whole(str(content or refusal or ""))
     tokens = read_tokens(choice.get("logprobs"))

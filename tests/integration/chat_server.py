@@ -88,7 +88,7 @@ PASSING = {
     "connection cut in mid-body": Answer(200, completion("x" * 500), cut=True),
     "half a JSON": Answer(200, json.dumps(completion("x")).encode()[:40]),
     "no choices": Answer(200, {**completion("x"), "choices": []}),
-    "no content": Answer(200, completion(None)),
+    "no content": Answer(200, {**completion(None), "usage": {"prompt_tokens": 20, "completion_tokens": 0}}),
     "200 with an error": Answer(200, {"error": {"message": "upstream died", "code": 502}}),
 }
 """Faults that asking again may mend."""

@@ -329,8 +329,9 @@ def test_that_replies_are_cut_off_is_said_once(
     assert said == f"{server.url}: a reply was cut off at the token limit: where many are, raise `max_tokens`"
 
 
-def test_thinking_that_ends_in_nothing_is_paid_for_once(make_chat: MakeChat, server: ChatServer) -> None:
-    server.behave = always(Answer(200, completion(None, reasoning_content="Let me see")))
+@pytest.mark.parametrize("said", [{"reasoning_content": "Let me see"}, {"tool_calls": [{"id": "call_1"}]}])
+def test_what_ends_in_no_text_is_paid_for_once(make_chat: MakeChat, server: ChatServer, said: dict[str, Any]) -> None:
+    server.behave = always(Answer(200, completion(None, **said)))
     replies = ask(make_chat(), prompts(3))
     assert [(reply.meta.status, str(reply)) for reply in replies] == [("ok", "w0"), ("ok", ""), ("ok", "w2")]
     assert len(server.seen) == 3
