@@ -256,6 +256,7 @@ def test_init_makes_a_project_of_labels_that_exist(
     for args in imports:
         code, _, err = run(*args)
         assert (code, err) == (0, "")
+    assert all(args[-2:] == ["--lang", "de"] for args in commands if args[0] == "vectors")
     found = read_annotations(Path("annotations/pool.spacy"), spacy.blank("de").vocab)
     assert [annotation.status for annotation in found] == ["ok"] * len(LABELS)
     for annotation, label in zip(found, LABELS, strict=True):
