@@ -195,6 +195,13 @@ def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> Non
     assert Path("desk/assets/texts.jsonl").read_bytes() == Path("mine.jsonl").read_bytes()
 
 
+def test_a_step_runs_again_when_what_it_reads_has_changed(run: Run) -> None:
+    assert scaffold(run, "textcat", "chat", ["bug", "question"])[0] == 0
+    for path in (Path("desk/project.yml"), ROOT / "project.yml"):
+        deps = {command["name"]: set(command.get("deps", [])) for command in srsly.read_yaml(path)["commands"]}
+        assert {"assets", "configs"} <= deps["sweep"]  # word vectors and an encoder may come later
+
+
 def distill_commands(project: dict[str, Any]) -> Iterator[list[str]]:
     """YIELDS (List[str]): Arguments of each of a project's calls of ours."""
     for command in project["commands"]:
