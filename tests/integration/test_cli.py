@@ -199,6 +199,8 @@ def test_a_step_runs_again_when_what_it_reads_has_changed(run: Run) -> None:
     assert scaffold(run, "textcat", "chat", ["bug", "question"])[0] == 0
     for path in (Path("desk/project.yml"), ROOT / "project.yml"):
         deps = {command["name"]: set(command.get("deps", [])) for command in srsly.read_yaml(path)["commands"]}
+        assert "curated/curation.json" in deps["corpus"]  # its manifest says what curation did
+        assert "corpus/manifest.json" in deps.get("pseudo-label", {"corpus/manifest.json"})
         assert {"assets", "configs"} <= deps["sweep"]  # word vectors and an encoder may come later
 
 
