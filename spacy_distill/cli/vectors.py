@@ -41,9 +41,9 @@ def vectors(
     words = [word for word, count in counts.most_common() if count >= min_count]
     if not words:
         raise InputError(f"No word occurs {min_count} times in {', '.join(map(str, texts))}.")
-    output.mkdir(parents=True, exist_ok=True)
     with progress(f"Encoding {len(words)} words", len(words)) as advance:
         make_vectors(nlp, words, encoder, width=width, threads=threads, progress=advance)
+    output.mkdir(parents=True, exist_ok=True)  # not before: an empty one would pass for word vectors
     nlp.to_disk(output)
     share = sum(counts[word] for word in words) / counts.total()
     size_mb = 4 * width * len(words) / 1e6

@@ -67,6 +67,8 @@ def test_a_student_trains_with_the_table_and_ships_it(
     monkeypatch.chdir(tmp_path)
     texts = [f"Put the {food} in the {tool}." for food in ("rice", "leeks", "Beans") for tool in ("wok", "pot", "oven")]
     Path("texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf8")
+    assert CliRunner().invoke(app, ["vectors", "nowhere/encoder", "assets/vectors", "texts.jsonl"]).exit_code == 1
+    assert not Path("assets/vectors").exists(), "a sweep would take it for word vectors"
     arguments = ["vectors", str(encoder), "assets/vectors", "texts.jsonl", "--width", "6", "--threads", "1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
