@@ -51,7 +51,8 @@ def preview(
         if task is not None:
             (prompt,) = task.generate_prompts([make_doc(nlp, records[0])])
             shown = str(prompt) if isinstance(prompt, str) else str(next(iter(prompt[0])))
-            console.print(Panel(RichText(shown), title=f"{name}: the first prompt, word for word", title_align="left"))
+            panel = Panel(RichText(shown), title=f"{name}: the first prompt, word for word", title_align="left")
+            console.print(panel, soft_wrap=False)  # which would cut long lines off
     docs, books = annotate(nlp, records, ledger=ledger)
     table = Table(show_lines=True)
     for column in ("text", "status", "label", "confidence"):
