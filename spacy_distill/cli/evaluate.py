@@ -32,7 +32,7 @@ def evaluate(
     the student over the gold texts, times it, and scores both against gold, with a paired bootstrap that draws whole
     groups of texts where the file has groups. Texts that the teacher was not reached for are left out; where they are
     more than 5 %, the teacher is, and `spacy-distill annotate` asks for them again. With --corpus it also scores the
-    answer "always the most frequent label", and says how many gold texts the student was trained on.
+    answer "always the most frequent label" (classes), and says how many gold texts the student was trained on.
 
     Writes `OUTPUT_DIR/report.html` (one file, to open in a browser; it shows gold texts unless --no-examples is given)
     and `OUTPUT_DIR/evaluation.json` (every figure, no texts), and prints the table.

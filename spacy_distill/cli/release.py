@@ -25,7 +25,7 @@ def release(
     without spacy-distill and compares its answers with the trained pipeline's; writes a model card with the figures
     from evaluation.json and a wheel.
 
-    Writes `OUTPUT_DIR/en_NAME-VERSION/dist/*.whl`, and `OUTPUT_DIR/frozen`, the pipeline in it. Of the training texts
+    Writes `OUTPUT_DIR/LANG_NAME-VERSION/dist/*.whl`, and `OUTPUT_DIR/frozen`, the pipeline in it. Of the training texts
     nothing is left but the weights, unless a component needs the list of words, as a tagger does: that is said.
 
     Example: `spacy-distill release training/fast/model-best packages --name reviews_small --version 1.0.0
