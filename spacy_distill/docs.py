@@ -20,6 +20,7 @@ from spacy.vocab import Vocab
 from srsly.msgpack import msgpack_decoders, msgpack_encoders
 
 from .errors import InputError, StageError, counted
+from .files import whole_file
 from .types import Annotation, Span, TaskName, Text
 
 SPANS_KEY = "teacher"
@@ -236,10 +237,8 @@ def write_docs(path: Path, docs: Iterable[Doc], *, keep: Literal["facts", "confi
     docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=keep != "targets")
     for doc in docs:
         docbin.add(doc if keep == "facts" else _bare(doc))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(path.suffix + ".part")
-    docbin.to_disk(temporary)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        docbin.to_disk(part)
     return len(docbin)
 
 

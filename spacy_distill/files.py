@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -60,17 +62,40 @@ def keep_old(path: Path) -> Path:
     return old
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file in one step: whoever reads it finds all of it, or what stood there before. Its folder is made.
+
+    YIELDS (Path): Where to write. It takes the file's place at the end, or goes where that is not reached.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a pipe or the like, or a folder, which the system refuses
+        yield path
+        return
+    path = path.resolve()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as it is."""
+    _write(path, [text])
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write indented JSON, not escaped, with a newline at the end."""
-    _write(path, [json.dumps(data, ensure_ascii=False, indent=2)])
+    _write(path, [json.dumps(data, ensure_ascii=False, indent=2), "\n"])
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line."""
-    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+    _write(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def _write(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    with whole_file(path) as part, part.open("w", encoding="utf8", newline="\n") as file:
+        file.writelines(pieces)

@@ -1,5 +1,6 @@
 """The command line: one thin command a stage, in the order in which the data flows."""
 
+import errno
 import logging
 import sys
 from importlib.metadata import version
@@ -29,6 +30,13 @@ INTERRUPTED = 130
 
 GO_ON = ("preview", "choose", "annotate", "sweep")
 """Commands that keep what is done, and go on with the rest when they run again."""
+
+REFUSED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+"""What the system says where a file cannot be read or written, for reasons that are not ours."""
 
 app = typer.Typer(
     name="spacy-distill",
@@ -84,8 +92,8 @@ app.command("release")(release)
 
 
 def main() -> None:
-    """Run the command line. Errors of ours become one message and exit code 1; all others are bugs and keep their
-    traceback."""
+    """Run the command line. Errors of ours, and a full disk or the like, become one message and exit code 1; all others
+    are bugs and keep their traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("spacy_distill").setLevel(logging.INFO)
     try:
@@ -93,9 +101,18 @@ def main() -> None:
     except DistillError as error:
         typer.secho(f"✘ {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        which = f"{error.filename}: " if error.filename is not None else ""
+        typer.secho(f"✘ {which}{error.strerror}.{_kept()}", fg=typer.colors.RED, err=True)
+        raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's, for Ctrl-C
-            keeps = bool({*sys.argv[1:2]} & {*GO_ON})
-            kept = " What is done is kept: run the same command again to go on." if keeps else ""
-            typer.secho(f"Stopped.{kept}", err=True)
+            typer.secho(f"Stopped.{_kept()}", err=True)
         raise
+
+
+def _kept() -> str:
+    keeps = bool({*sys.argv[1:2]} & {*GO_ON})
+    return " What is done is kept: run the same command again to go on." if keeps else ""

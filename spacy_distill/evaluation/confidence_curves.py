@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ..files import write_text
 from .confidence import KindScore
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _PLOT, _BELOW, _ROW = 720, 58, 30, 44, 300, 54, 22
@@ -18,8 +19,7 @@ _FEW = 10
 
 def write_curves(path: Path, kinds: Sequence[KindScore]) -> None:
     """Draw the curves of all kinds into an SVG file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(draw(kinds), encoding="utf8")
+    write_text(path, draw(kinds))
 
 
 def draw(kinds: Sequence[KindScore]) -> str:

@@ -16,7 +16,7 @@ from spacy.vocab import Vocab
 from ..corpus.build import DEV, TRAIN
 from ..corpus.manifest import MANIFEST, Manifest
 from ..docs import missing_of, read_docs
-from ..files import describe_file, shown_path, write_json
+from ..files import describe_file, shown_path, write_json, write_text
 from ..types import Annotation, Span
 from .evaluate import versions
 from .race import Candidate, front
@@ -77,7 +77,7 @@ def write(
         "chosen": chosen.tier, "why": why, "model": shown_path(model), "tiers": tiers, "versions": versions(),
     }  # fmt: skip
     write_json(output_dir / FIGURES, {**facts, "corpus": [describe_file(path) for path in corpus]})
-    (output_dir / PICTURE).write_text(draw(candidates, chosen, why), encoding="utf8")
+    write_text(output_dir / PICTURE, draw(candidates, chosen, why))
     winner = output_dir / WINNER
     part = output_dir / f"{WINNER}.part"
     for path in (part, winner):

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table
 
+from ..files import write_text
 from .comparison import Interval
 from .evaluate import Evaluation, Result
 from .examples import Example
@@ -26,8 +27,7 @@ def write_report(path: Path, evaluation: Evaluation, examples: Sequence[tuple[st
     examples (Sequence[Tuple[str, Sequence[Example]]]): From `disagreements`. They show gold texts: leave them out
         where the report goes to people who may not read those.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(evaluation, examples), encoding="utf8")
+    write_text(path, render(evaluation, examples))
 
 
 def render(evaluation: Evaluation, examples: Sequence[tuple[str, Sequence[Example]]] = ()) -> str:

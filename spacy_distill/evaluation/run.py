@@ -13,7 +13,7 @@ from ..corpus.build import DEV, TRAIN
 from ..corpus.manifest import MANIFEST, Manifest
 from ..docs import read_annotations, read_docs
 from ..errors import ConfigError, StageError
-from ..files import shown_path
+from ..files import shown_path, write_text
 from ..students.tiers import learned_dev
 from ..texts import gold_annotations, normal_form, read_texts
 from ..types import Annotation, TaskName
@@ -77,8 +77,7 @@ def evaluate_files(
     )
     shown = {result.name for result in evaluation.results} - {"majority"}
     compared = [(system.name, system.annotations) for system in systems if system.name in shown]
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / "evaluation.json").write_text(evaluation.to_json(), encoding="utf8")
+    write_text(output_dir / "evaluation.json", evaluation.to_json())
     write_report(output_dir / "report.html", evaluation, disagreements(scored, compared) if examples else ())
     return evaluation
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, InputError
+from ..files import whole_file
 from ..types import Annotation, Span
 from .carry import KEY, pack
 from .json_files import expect
@@ -114,8 +115,7 @@ def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[A
             aside.append((annotation.id, reason))
         else:
             blocks.append("\n".join(lines) + "\n\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf8", newline="\n") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf8", newline="\n") as file:
         file.writelines(blocks)
     return aside
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import whole_file
 from ..records import LONGEST_CELL
 from ..types import Annotation
 from .table import COLUMNS, row_of, said_of
@@ -58,8 +59,7 @@ def _value(cell: str, wanted: Wanted, where: str) -> Any:
 
 def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[Aside]:
     """Write a row for each annotation. Nothing is left out."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf8", newline="") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)  # ends lines with \r\n: only then does it quote a \r
         writer.writeheader()
         for annotation in annotations:

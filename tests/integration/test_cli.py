@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import inspect
 import json
 import logging
@@ -627,6 +628,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
     code, _, _ = run("annotate", config, texts, "out/pool.spacy", "--limit", 2)
     books = srsly.read_json("out/pool.json")
     assert (code, books["asked"], books["from_ledger"]) == (0, 1, 1)
+
+
+def test_what_the_system_refuses_takes_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = write("labels.jsonl", {"text": "a", "label": "bug"})
+    assert run("import", labels, "labels.jsonl/pool.spacy")[::2] == (1, "✘ labels.jsonl: File exists.\n")
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(DocBin, "to_disk", full)
+    assert run("import", labels, "pool.spacy")[::2] == (1, "✘ No space left on device.\n")
+    assert [*map(str, Path().iterdir())] == ["labels.jsonl"]
 
 
 def test_a_command_that_keeps_nothing_promises_nothing_when_interrupted(run: Run) -> None:

@@ -1,12 +1,15 @@
-"""What is written down about files says nothing of this machine."""
+"""Files are there whole or not at all, and what is written down about them says nothing of this machine."""
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from spacy_distill.files import shown_path
+from spacy_distill.files import shown_path, whole_file, write_json, write_jsonl
 
 
 def test_no_place_on_this_machine_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,3 +18,43 @@ def test_no_place_on_this_machine_is_written_down(tmp_path: Path, monkeypatch: p
     assert shown_path(Path("assets/gold.jsonl")) == "assets/gold.jsonl"
     assert shown_path(Path.cwd() / "assets" / "gold.jsonl") == "assets/gold.jsonl"
     assert shown_path(tmp_path / "elsewhere" / "gold.jsonl") == "gold.jsonl"
+
+
+def interrupted() -> Iterator[dict[str, int]]:
+    yield {"row": 1}
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("before", [None, '{"row": 0}\n'])
+def test_a_file_cut_off_is_not_there(tmp_path: Path, before: str | None) -> None:
+    file = tmp_path / "rows.jsonl"
+    if before is not None:
+        file.write_text(before, encoding="utf8")
+    with pytest.raises(KeyboardInterrupt):
+        write_jsonl(file, interrupted())
+    assert [path.read_text(encoding="utf8") for path in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_two_runs_may_write_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.json"
+    with whole_file(file) as part:
+        part.write_text("half", encoding="utf8")
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 1)
+            write_json(file, "theirs")
+        part.write_text("ours", encoding="utf8")
+    assert {path.name: path.read_text(encoding="utf8") for path in tmp_path.iterdir()} == {"rows.json": "ours"}
+
+
+def test_a_link_stays_one_and_so_does_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("there")
+    write_json(tmp_path / "link", 1)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_text(encoding="utf8") == "1\n"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=write_json, args=(pipe, 2))
+    thread.start()
+    assert pipe.read_text(encoding="utf8") == "2\n"
+    thread.join()
+    assert pipe.is_fifo()
