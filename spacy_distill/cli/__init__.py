@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sqlite3
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -106,6 +107,11 @@ def main() -> None:
             raise
         which = f"{error.filename}: " if error.filename is not None else ""
         typer.secho(f"✘ {which}{error.strerror}.{_kept()}", fg=typer.colors.RED, err=True)
+        raise SystemExit(1) from None
+    except sqlite3.OperationalError as error:
+        if "disk" not in str(error):  # "database or disk is full", "disk I/O error"
+            raise
+        typer.secho(f"✘ The ledger cannot be written: {error}.{_kept()}", fg=typer.colors.RED, err=True)
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's, for Ctrl-C

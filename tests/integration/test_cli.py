@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 import typing
@@ -34,6 +35,7 @@ from spacy_distill.cli.init import STUDENTS
 from spacy_distill.docs import annotations_of, facts_of, read_annotations, read_docs
 from spacy_distill.release.package import build_wheel, check_name
 from spacy_distill.students.tiers import find_tiers
+from spacy_distill.teacher.ledger import Ledger
 from spacy_distill.types import Annotation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -640,6 +642,21 @@ def test_what_the_system_refuses_takes_one_line(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(DocBin, "to_disk", full)
     assert run("import", labels, "pool.spacy")[::2] == (1, "✘ No space left on device.\n")
     assert [*map(str, Path().iterdir())] == ["labels.jsonl"]
+
+
+def test_a_ledger_on_a_full_disk_keeps_what_it_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = teacher(model="test_cli.interrupted.v1")
+    texts = write("t.txt", "one")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Ledger, "put", full)
+        code, _, err = run("annotate", config, texts, "pool.spacy")
+    kept = "What is done is kept: run the same command again to go on."
+    assert (code, err) == (1, f"✘ The ledger cannot be written: database or disk is full. {kept}\n")
+    assert run("annotate", config, texts, "pool.spacy")[0] == 0
 
 
 def test_a_command_that_keeps_nothing_promises_nothing_when_interrupted(run: Run) -> None:
