@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 SHOWN_LABELS = 15
 SHOWN_FAILURES = 3
 SHOWN_UNKNOWN = 5
+SHOWN_REASONS = 20
 
 REMEDIES = (
     ("budget of", "give a larger one, or lower `max_tokens`: each request sets that many aside"),
@@ -201,10 +201,16 @@ def print_aside(aside: Sequence[tuple[str, str]]) -> None:
     """
     if aside:
         console.print(f"{counted(len(aside), 'record')} set aside:")
-    for reason, count in Counter(reason for _, reason in aside).most_common():
-        which = [place for place, why in aside if why == reason]
-        more = ", …" if count > SHOWN_FAILURES else ""
-        console.print(f"  {count} × {reason} ({', '.join(which[:SHOWN_FAILURES])}{more})")
+    which: dict[str, list[str]] = {}
+    for place, reason in aside:
+        which.setdefault(reason, []).append(place)
+    reasons = sorted(which, key=lambda reason: -len(which[reason]))
+    for reason in reasons[:SHOWN_REASONS]:
+        places = which[reason]
+        more = ", …" if len(places) > SHOWN_FAILURES else ""
+        console.print(f"  {len(places)} × {reason} ({', '.join(places[:SHOWN_FAILURES])}{more})")
+    if len(reasons) > SHOWN_REASONS:
+        console.print(f"  … {len(reasons) - SHOWN_REASONS} more reasons")
 
 
 def usd(amount: float) -> str:

@@ -31,6 +31,7 @@ from spacy_llm.registry import registry
 
 from spacy_distill.annotate import load_teacher
 from spacy_distill.cli import app, main
+from spacy_distill.cli.common import print_aside
 from spacy_distill.cli.init import STUDENTS
 from spacy_distill.docs import annotations_of, facts_of, read_annotations, read_docs
 from spacy_distill.release.package import build_wheel, check_name
@@ -630,6 +631,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
     code, _, _ = run("annotate", config, texts, "out/pool.spacy", "--limit", 2)
     books = srsly.read_json("out/pool.json")
     assert (code, books["asked"], books["from_ledger"]) == (0, 1, 1)
+
+
+def test_as_many_reasons_as_records_do_not_fill_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    often = [(f"row {number}", "ignored") for number in range(5)]
+    print_aside([*((f"n{i}", f"Dish at {i}-{i + 4} does not stand on token boundaries") for i in range(1000)), *often])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "1005 records set aside:",
+        "  5 × ignored (row 0, row 1, row 2, …)",
+        "  1 × Dish at 0-4 does not stand on token boundaries (n0)",
+    ]
+    assert (len(lines), lines[-1]) == (22, "  … 981 more reasons")
 
 
 def test_what_the_system_refuses_takes_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
