@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,7 @@ def annotations_of(doc: Doc) -> list[Annotation]:
         facts = distill.get(task)
         if facts is None or "status" not in facts:
             continue
-        labels = tuple(facts["labels"])
+        labels = tuple(map(sys.intern, facts["labels"]))  # a DocBin has a copy for each doc
         ok = facts["status"] == "ok"
         ents, doubtful = _entities(doc) if ok and task == "ner" else (None, ())
         found.append(

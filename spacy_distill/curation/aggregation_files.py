@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,13 @@ def aggregate_files(
     for name, path in zip(names, sources, strict=True):
         read, records[name] = read_annotated(path, vocab, task)
         for doc, record in zip(read, records[name], strict=True):
-            docs.setdefault(record.id, doc)
+            if record.id not in docs:  # without its facts, which take up most of the room
+                words, spaces = [token.text for token in doc], [bool(token.whitespace_) for token in doc]
+                docs[record.id] = Doc(vocab, words=words, spaces=spaces)
+        del read
     found = aggregate(records, method, weights)
     check_gold_kept(output, itertools.chain(*records.values()))
-    write_docs(output, _docs(docs, found))
+    write_docs(output, (annotate_doc(docs.pop(annotation.id), annotation) for annotation in found.annotations))
     write_json(books_path, _books(found, method, sources))
     return found
 
@@ -71,13 +74,6 @@ def _is_ours(books: Path) -> bool:
         return "aggregation" in json.loads(books.read_text(encoding="utf8"))
     except (OSError, ValueError):
         return False
-
-
-def _docs(docs: Mapping[str, Doc], found: Aggregation) -> Iterator[Doc]:
-    for annotation in found.annotations:
-        source = docs[annotation.id]
-        words, spaces = [token.text for token in source], [bool(token.whitespace_) for token in source]
-        yield annotate_doc(Doc(source.vocab, words=words, spaces=spaces), annotation)
 
 
 def _books(found: Aggregation, method: Method, sources: Sequence[Path]) -> dict[str, Any]:

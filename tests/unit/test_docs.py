@@ -111,3 +111,10 @@ def test_which_task_must_be_said_where_there_are_two(tmp_path: Path) -> None:
     write_docs(path, [both, annotate_doc(NLP.make_doc(TEXT), CLASSES)])
     with pytest.raises(InputError, match="doc 2 was never annotated for ner"):
         read_annotations(path, NLP.vocab, "ner")
+
+
+def test_many_records_share_the_names_of_their_labels(tmp_path: Path) -> None:
+    path = tmp_path / "docs.spacy"
+    write_docs(path, [annotate_doc(NLP.make_doc(TEXT), CLASSES) for _ in range(2)])
+    one, other = read_annotations(path, NLP.vocab)
+    assert all(label is same for label, same in zip(one.labels, other.labels, strict=True))
