@@ -50,7 +50,7 @@ def make_label_errors(action: Literal["soften", "review", "drop"] = "soften", mi
     def rule(annotations: list[Annotation], context: Context) -> RuleResult:
         given = [annotation for annotation in annotations if annotation.cats and annotation.exclusive]
         others = sum(annotation.status == "ok" for annotation in annotations) - len(given)
-        if len(set(clusters_of(given))) < folds:
+        if len(np.unique(clusters_of(given))) < folds:
             counts = {"too few texts to judge": len(given), "not judged": others}
             return RuleResult(list(annotations), [], {name: number for name, number in counts.items() if number})
         opinions = _Opinions.of(given, folds)
@@ -124,7 +124,7 @@ def _features(texts: Sequence[str]) -> Any:
 
 
 def _judge(
-    texts: Any, classes: NDArray[np.int64], count: int, clusters: Sequence[str], folds: int
+    texts: Any, classes: NDArray[np.int64], count: int, clusters: NDArray[np.int64], folds: int
 ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
     """Judge one division of texts into classes.
 

@@ -18,7 +18,7 @@ def out_of_fold(
     classes: NDArray[np.int64],
     count: int,
     *,
-    clusters: Sequence[str],
+    clusters: NDArray[np.int64],
     folds: int,
     known: NDArray[np.bool_],
     weights: Floats,
@@ -27,7 +27,7 @@ def out_of_fold(
 
     features (csr_matrix): `(N, F)`.
     classes (NDArray[int]): What the teacher said, from 0 to `count` - 1 `(N,)`.
-    clusters (Sequence[str]): What a fold must not divide `(N,)`; `folds` different ones or more.
+    clusters (NDArray[int]): What a fold must not divide `(N,)`; `folds` different ones or more.
     known (NDArray[bool]): Rows to learn from `(N,)`; the others get probabilities too.
     weights (NDArray[float]): How much each row counts `(N,)`.
     RETURNS (NDArray[float]): `(N, count)`.
@@ -36,8 +36,7 @@ def out_of_fold(
     from sklearn.model_selection import GroupKFold
 
     probabilities = np.zeros((len(classes), count))
-    numbers = np.unique(clusters, return_inverse=True)[1]
-    for train, test in GroupKFold(folds).split(features, classes, numbers):
+    for train, test in GroupKFold(folds).split(features, classes, clusters):
         train = train[known[train]]
         seen = np.unique(classes[train])
         if len(seen) < 2:
@@ -48,9 +47,12 @@ def out_of_fold(
     return probabilities
 
 
-def clusters_of(annotations: Sequence[Annotation]) -> list[str]:
-    """RETURNS (List[str]): What a fold must not divide: each text's group, or else the text and its copies."""
-    return [annotation.group or normal_form(annotation.text) for annotation in annotations]
+def clusters_of(annotations: Sequence[Annotation]) -> NDArray[np.int64]:
+    """RETURNS (NDArray[int]): What a fold must not divide, by number `(N,)`: each text's group, or else the text and
+    its copies."""
+    names = [annotation.group or normal_form(annotation.text) for annotation in annotations]
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
 
 
 def check_folds(rule: str, folds: int) -> None:

@@ -60,7 +60,7 @@ def make_span_errors(
         if all(annotation.task != "ner" or not annotation.ents for annotation in annotations):
             return RuleResult(list(annotations), [])
         texts = _Tokens.of(annotations)
-        if len(set(texts.clusters)) < folds:
+        if len(np.unique(texts.clusters)) < folds:
             return RuleResult(list(annotations), [], {"too few texts to judge": len(annotations)})
         probabilities = _judge(texts, folds)
         thresholds = _Thresholds.of(texts, probabilities, min_probability)
@@ -92,7 +92,7 @@ class _Tokens:
     tags (NDArray[int]): Of every token of every text `(T,)`: 0 for none, else the label's number.
     known (NDArray[bool]): Whether the teacher said anything of a token: not where its annotation is missing `(T,)`.
     starts (NDArray[int]): Where each text's tokens begin `(N + 1,)`.
-    clusters (List[str]): What a fold must not divide: the text's group, or the text itself.
+    clusters (NDArray[int]): What a fold must not divide `(N,)`: the text's group, or the text itself, by number.
     weights (NDArray[float]): How much each text counts `(N,)`, see `_MOST_SPANS`.
     """
 
@@ -101,7 +101,7 @@ class _Tokens:
     tags: NDArray[np.int64]
     known: NDArray[np.bool_]
     starts: NDArray[np.int64]
-    clusters: list[str]
+    clusters: NDArray[np.int64]
     weights: Floats
 
     @classmethod
@@ -162,7 +162,7 @@ def _judge(texts: _Tokens, folds: int) -> Floats:
         hashed[:, np.unique(hashed.indices)],
         texts.tags,
         1 + len(texts.labels),
-        clusters=np.repeat(texts.clusters, lengths).tolist(),
+        clusters=np.repeat(texts.clusters, lengths),
         folds=folds,
         known=texts.known,
         weights=np.repeat(texts.weights, lengths),

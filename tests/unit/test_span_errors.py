@@ -10,6 +10,7 @@ import pytest
 import spacy
 
 from spacy_distill.curation.curate import curate
+from spacy_distill.curation.out_of_fold import clusters_of
 from spacy_distill.curation.span_errors import make_span_errors
 from spacy_distill.curation.types import Context, Curation
 from spacy_distill.docs import annotate_doc, annotations_of, correct_doc, facts_of, make_doc, note
@@ -127,6 +128,13 @@ def test_one_long_text_does_not_outvote_the_rest() -> None:
     absurd = Annotation("long", sentence * 60, "ner", LABELS, "ok", ents=ents)
     given = [say(i, "rice", "oven", *LABELS) for i in range(40)]
     assert not [correction for correction in run([*given, absurd]).corrected if correction.after.id != "long"]
+
+
+def test_one_long_text_takes_no_room_for_the_others() -> None:
+    given = [replace(one, group=None) for one in kitchen(3)]
+    given += [given[0], Annotation("long", "word " * 10_000, "ner", LABELS, "ok", ents=())]
+    clusters = clusters_of(given)
+    assert (len(set(clusters.tolist())), clusters[3], clusters.nbytes) == (4, clusters[0], 5 * 8)
 
 
 def test_what_the_teacher_did_not_read_is_no_evidence() -> None:
