@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import typer
-from thinc.api import Config
 
 from .common import blank, console
 from .import_ import check_form, labels_that_occur
@@ -70,6 +69,7 @@ def init(
     import shutil
 
     import jinja2
+    from thinc.api import Config
 
     from ..errors import ConfigError, InputError
     from ..files import keep_old

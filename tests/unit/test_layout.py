@@ -83,6 +83,13 @@ def test_what_spacy_loads_at_every_start_stays_light(module: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_the_command_line_starts_at_once() -> None:
+    """Help does not wait for spaCy, and Ctrl-C while it is imported finds a command that ends in one line."""
+    program = "import sys, spacy_distill.cli; sys.exit(' '.join({'spacy', 'thinc', 'torch'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == ""
+
+
 def test_what_a_wheel_carries_needs_spacy_alone() -> None:
     modules = set()
     files = (PACKAGE / "students" / "runtime").glob("[!_]*.py")
