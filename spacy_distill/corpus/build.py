@@ -47,12 +47,15 @@ class Corpus:
 
     def write(self, output_dir: Path, *, confidence: bool = False) -> None:
         """Write `train.spacy`, `dev.spacy`, `labels.json` and `manifest.json`. The docs have what training needs and
-        no more: who said what stands in the curated docs. Further splits of what stood there before are removed.
+        no more: who said what stands in the curated docs. What stood there before is removed, further splits too: a
+        new train beside an old dev, if this is stopped between them, would have texts of it.
 
         confidence (bool): A student's `weight = "confidence"` needs to know how sure the teacher was, too.
         """
         keep: Literal["confidence", "targets"] = "confidence" if confidence else "targets"
         remove_splits(output_dir)
+        for name in (MANIFEST, LABELS, DEV, TRAIN):
+            (output_dir / name).unlink(missing_ok=True)
         write_docs(output_dir / TRAIN, self.train, keep=keep)
         write_docs(output_dir / DEV, self.dev, keep=keep)
         write_json(output_dir / LABELS, self.labels)

@@ -36,6 +36,7 @@ def write_curation(
     """
     of_id = {annotation.id: doc for annotation, doc in zip(annotations, docs, strict=True)}
     corrected = {correction.after.id for correction in curation.corrected}
+    (output_dir / BOOKS).unlink(missing_ok=True)  # They come last: those there are of other docs.
     write_docs(
         output_dir / KEPT,
         (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -12,7 +14,7 @@ from spacy.tokens import Doc
 
 from spacy_distill.corpus.build import build
 from spacy_distill.corpus.manifest import Manifest
-from spacy_distill.docs import annotate_doc, make_doc, read_docs
+from spacy_distill.docs import annotate_doc, make_doc, read_docs, write_docs
 from spacy_distill.errors import ConfigError, InputError, StageError
 from spacy_distill.evaluation.race_files import read_corpus
 from spacy_distill.types import Annotation, Span, Text
@@ -333,3 +335,19 @@ def test_settings_that_cannot_work() -> None:
     alone = [replace(item, labels=("fruit",), cats={"fruit": 1.0}) for item in records]
     with pytest.raises(ConfigError, match="second label"):
         build(docs_of(alone), alone)
+
+
+def test_a_corpus_cut_off_is_none_with_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another seed puts other texts into dev: the new train and the old dev would share some."""
+    records = textcat()
+    build(docs_of(records), records).write(tmp_path)
+
+    def stopped(path: Path, docs: Iterable[Doc], **settings: Any) -> int:
+        if path.name == "dev.spacy":
+            raise KeyboardInterrupt
+        return write_docs(path, docs, **settings)
+
+    monkeypatch.setattr("spacy_distill.corpus.build.write_docs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        build(docs_of(records), records, seed=1).write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.spacy"]

@@ -236,3 +236,20 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert all(row["raw"] == "no idea" for row in rows if row["status"] != "ok")
     books = json.loads((tmp_path / "curation.json").read_text(encoding="utf8"))
     assert books["given"] == len(given) == books["kept"] + books["rejected"]
+
+
+def test_books_of_another_curation_do_not_stand_beside_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doc = annotate_doc(make_doc(spacy.blank("en"), Text(CLASSES.id, CLASSES.text)), CLASSES)
+    result = curate([CLASSES], {}, Context())
+    write_curation(tmp_path, [doc], [CLASSES], result, task="textcat", sources={})
+    assert (tmp_path / "curation.json").exists()
+
+    def stopped(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spacy_distill.curation.write.write_jsonl", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_curation(tmp_path, [doc], [CLASSES], result, task="textcat", sources={})
+    assert not (tmp_path / "curation.json").exists()
