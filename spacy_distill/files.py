@@ -66,7 +66,8 @@ def keep_old(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[Path]:
     """Write a file in one step: whoever reads it finds all of it, or what stood there before. Its folder is made.
 
-    YIELDS (Path): Where to write. It takes the file's place at the end, or goes where that is not reached.
+    YIELDS (Path): Where to write, a folder of files too if there is none yet. It takes its place at the end, or goes
+        where that is not reached.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a pipe or the like, or a folder, which the system refuses
@@ -78,6 +79,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     finally:
+        if part.is_dir():
+            shutil.rmtree(part)
         part.unlink(missing_ok=True)
 
 

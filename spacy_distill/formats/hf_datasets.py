@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, InputError
+from ..files import whole_file
 from ..types import Annotation
 from .carry import KEY
 from .table import row_of, said_of
@@ -57,7 +58,8 @@ def write(annotations: Sequence[Annotation], path: Path, tools: Tools) -> list[A
         answer = one if first.exclusive else datasets.List(one)
     features = {"id": text, "group": text, "text": text, "label": answer, "gold": answer, KEY: text}
     rows = [row_of(annotation) for annotation in annotations]
-    datasets.Dataset.from_list(rows, features=datasets.Features(features)).save_to_disk(str(path))
+    with whole_file(path) as part:
+        datasets.Dataset.from_list(rows, features=datasets.Features(features)).save_to_disk(str(part))
     return []
 
 

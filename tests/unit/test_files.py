@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_a_file_cut_off_is_not_there(tmp_path: Path, before: str | None) -> None
     with pytest.raises(KeyboardInterrupt):
         write_jsonl(file, interrupted())
     assert [path.read_text(encoding="utf8") for path in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_a_folder_cut_off_is_not_there(tmp_path: Path) -> None:
+    for stopped in (True, False):
+        with pytest.raises(KeyboardInterrupt) if stopped else nullcontext(), whole_file(tmp_path / "set") as part:
+            part.mkdir()
+            (part / "rows").write_text("half", encoding="utf8")
+            if stopped:
+                raise KeyboardInterrupt
+        assert [path.name for path in tmp_path.iterdir()] == ([] if stopped else ["set"])
 
 
 def test_two_runs_may_write_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
