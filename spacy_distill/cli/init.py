@@ -25,6 +25,7 @@ STUDENTS = {
 """Configs of `spacy train` for each task: `project run train` takes the first, `project run sweep` tries all."""
 _TOKENIZER = '[nlp.tokenizer]\n@tokenizers = "spacy.Tokenizer.v1"'
 _LOCAL = "http://127.0.0.1:11434/v1"
+_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def init(
@@ -143,6 +144,7 @@ def init(
         "first": "annotate" if label_field is None else "import",
         "import_options": shlex.join(options),
         "student": STUDENTS[task][0],
+        "encoder": _ENCODER,
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE), keep_trailing_newline=True, undefined=jinja2.StrictUndefined
@@ -156,6 +158,7 @@ def init(
     for name in ("curation", *STUDENTS[task]):
         content = (TEMPLATE / "configs" / f"{name}.cfg").read_text(encoding="utf8")
         content = content.replace('\nlang = "en"\n', f'\nlang = "{lang}"\n').replace(_TOKENIZER, tokenizer)
+        content = content.replace('\nencoder = "assets/encoder"\n', f'\nencoder = "{_ENCODER}"\n')
         if task == "textcat_multilabel":
             content = content.replace("\nexclusive = true\n", "\nexclusive = false\n")
         files[folder / "configs" / f"{name}.cfg"] = content

@@ -133,6 +133,8 @@ def _missing(config: Config) -> Iterator[str]:
     ours = any(str(component.get("factory")).startswith("encoder_") for component in config["components"].values())
     for name, place in _pretrained(config):
         on_hub = name == "encoder" and (not Path(place).parent.is_dir() or (len(Path(place).parts) == 1 and not ours))
+        if on_hub and not find_spec("huggingface_hub"):
+            yield "huggingface_hub"
         if not Path(place).exists() and not util.is_package(place) and not on_hub:
             yield place
     lang = str(config["nlp"].get("lang", "en"))

@@ -197,6 +197,8 @@ def test_init_writes_a_project_that_loads(run: Run, task: str, kind: str) -> Non
     for name, *args in distill_commands(project):
         typer.main.get_command(app).commands[name].make_context(name, args)  # type: ignore[attr-defined]
     assert Path("desk/assets/texts.jsonl").read_bytes() == Path("mine.jsonl").read_bytes()
+    missing = {place for tier in tiers for place in tier.missing} - {"torch", "huggingface_hub"}
+    assert missing == ({"assets/vectors"} if task != "ner" else set()), "an encoder is on the hub, not in a clone"
 
 
 def test_a_step_runs_again_when_what_it_reads_has_changed(run: Run) -> None:

@@ -121,6 +121,9 @@ def test_vectors_may_be_an_installed_pipeline_and_an_encoder_a_name_on_the_hub(
             "textcat_3": ("assets_encoder",),
         }.items()
     )
+    monkeypatch.setattr("spacy_distill.students.tiers.find_spec", lambda name: None)
+    without = {tier.name: tier.missing for tier in find_tiers(configs, "textcat", True)}
+    assert without["textcat_2"] == ("huggingface_hub",)
 
 
 def test_the_projects_own_tiers_are_found() -> None:
