@@ -237,7 +237,8 @@ def write_docs(path: Path, docs: Iterable[Doc], *, keep: Literal["facts", "confi
     """
     docbin = DocBin(attrs=DOCBIN_ATTRS, store_user_data=keep != "targets")
     for doc in docs:
-        docbin.add(doc if keep == "facts" else _bare(doc))
+        as_it_is = keep == "facts" or (keep == "targets" and SPANS_KEY not in doc.spans)  # without user_data then
+        docbin.add(doc if as_it_is else _bare(doc))
     with whole_file(path) as part:
         docbin.to_disk(part)
     return len(docbin)
