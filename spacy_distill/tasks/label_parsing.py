@@ -20,9 +20,16 @@ _SEPARATORS = re.compile(r"[,;/|&+\n]|\b(?:or|and)\b", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*[(.:–—]|\s+-\s|\s*,?\s*\b(?:because|since|as|due)\b", re.IGNORECASE)
 _DENIED = re.compile(r"\s*[:(–—-]\s*(?:no|false)\s*(?:[.,;!)]|$)", re.IGNORECASE)
 _DOUBTED = re.compile(
-    r"\b(?:not|no|never|cannot|neither|nor|hardly|unlikely|whether|if|than|instead\s+of)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not|no(?!\s+doubt\b)|never|cannot|neither|nor|hardly|unlikely|whether|if(?!\s+I\s+ha(?:d|ve)\s+to\b)|than"
+    r"|instead\s+of)\b|n['’]t\b",
+    re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[.!?:;,\n]")
+_CLAUSE = re.compile(
+    r"[.!?:;,\n—]|\s[–-]\s|\bbut\b|\bso(?=\s+(?:I|we|it|its|this|the)\b)|\b(?:and|is)\s+(?:hence|thus|therefore)\b",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”")
+"""The text itself may hold a "not"."""
 _FIELDS = ("label", "labels", "category", "categories", "class", "classes", "answer")
 _NAME_WORDS = 6
 """A longer answer that holds no label is prose, not the name of an unknown label."""
@@ -200,7 +207,7 @@ def _from_sentence(reply: str, names: Names) -> _Said | None:
         before, after = reply[:start], reply[end:]
         marked = re.search(r"(\*\*|`)$", before) and re.match(r"[.,]?(\*\*|`)", after)
         closes = re.search(r"(?:\b(?:is|be|as)|:)\s+[\"'“‘]?$", before) and re.match(r"[\"'”’]?\s*(?:[.,;!]|$)", after)
-        if (marked or closes) and not _DOUBTED.search(_CLAUSE.split(before)[-1]):
+        if (marked or closes) and not _DOUBTED.search(_CLAUSE.split(_QUOTED.sub("", before))[-1]):
             found.append((start, end, label))
     if len({label for _, _, label in found}) != 1:
         return None
