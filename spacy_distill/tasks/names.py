@@ -73,5 +73,6 @@ class Names:
 def _foldings(said: str) -> tuple[str, str, str]:
     folded = normal_form(said)
     bare = folded.strip(OUTER)
-    sign = folded[: folded.find(bare)][-1:] if bare[:1].isdecimal() else ""
+    before = folded[: folded.find(bare)] if bare[:1].isdecimal() else ""
+    sign = before[-1:].strip() or before.rstrip()[-1:].replace("-", "")  # "- 1" is a list's, "< 1" is not
     return said, folded, (sign if sign in _SIGNS else "") + " ".join(re.split(r"[\s_\-]+", bare))

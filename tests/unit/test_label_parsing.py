@@ -155,6 +155,15 @@ def test_a_sign_is_part_of_a_figure(reply):
     assert read(reply.replace("-1", "50"), labels=(">50", "=50")).labels != (">50",)
 
 
+@pytest.mark.parametrize("reply", ["< 18", "<18", "Label: < 18", '{"label": "< 18."}', "**< 18**"])
+def test_a_sign_may_stand_apart_from_its_figure(reply):
+    labels = ("<18", "18-65", ">18")
+    assert read(reply, labels=labels).labels == ("<18",)
+    assert read(reply.replace("<", ">"), labels=labels).labels == (">18",)
+    assert read("- 18", labels=labels).status == "unknown_label"
+    assert read(reply, labels=("18", "65")).labels == ("18",)
+
+
 @pytest.mark.parametrize("labels", [("+", "-"), ("?", "fine"), ("-", "-1")])
 def test_an_empty_answer_is_no_label_of_nothing_but_punctuation(labels):
     assert read('{"label": ""}', labels=labels).status == "abstain"
