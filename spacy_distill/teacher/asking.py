@@ -254,7 +254,9 @@ class Asker:
                 f"{where} Either `endpoint` is not the base URL (it usually ends in /v1), or there is no model"
                 f" {self._name!r} there."
             )
-        elif self._last_success_s is None and not failure.too_long and (not failure.retry or tries >= self._max_tries):
+        elif failure.overloaded or failure.too_long:
+            return
+        elif self._last_success_s is None and (not failure.retry or tries >= self._max_tries):
             self._refused += 1
             if self._refused < _REFUSALS_AT_FIRST:
                 return

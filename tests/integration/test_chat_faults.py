@@ -175,6 +175,15 @@ def test_a_server_that_takes_nothing_for_long_stops_the_run(
     assert len(server.seen) > 15  # A success begins it anew.
 
 
+def test_a_server_that_is_overloaded_at_first_is_not_taken_for_a_wrong_one(
+    make_chat: MakeChat, server: ChatServer
+) -> None:
+    server.behave = lambda seen: Answer(503, b"", {"Retry-After": "0"}) if len(server.seen) <= 60 else None
+    replies = ask(make_chat(max_tries=2), prompts(100))
+    assert sum(reply.meta.status == "ok" for reply in replies) >= 100 - 60 / 2
+    assert replies[0].meta.error == "HTTP 503 (tried 2 times)"
+
+
 @pytest.mark.parametrize(
     "fault",
     [Answer(200, {"error": "Unexpected endpoint or method."}), Answer(200, b"<html>"), Answer(502, b"oops")],
