@@ -82,6 +82,7 @@ class Asker:
         self._keys_refused = 0
         self._sent_away = 0
         self._overloaded_since_s: float | None = None
+        self._overloaded_last_s = 0.0
         self._loading_since_s: float | None = None
         self._said: set[str] = set()
 
@@ -93,6 +94,8 @@ class Asker:
         RAISES (TeacherError): What failed is the teacher, whatever the prompt.
         """
         first_s = time.monotonic()
+        if first_s - self._overloaded_last_s > LONGEST_WAIT_S:  # Nobody asked meanwhile: a run would have.
+            self._overloaded_since_s, self._sent_away = None, 0
         prompt = request.prompt
         tries, rung, refusal = 0, self._rung, None
         while True:
@@ -271,11 +274,12 @@ class Asker:
 
     def _stop_if_overloaded(self, failure: Failure, where: str, safe: str) -> None:
         """RAISES (TeacherError): It will not answer within this run."""
-        now_s = time.monotonic()
+        now_s, wait_s = time.monotonic(), failure.wait_s or 0.0
+        self._overloaded_last_s = now_s
         self._overloaded_since_s = self._overloaded_since_s or now_s
-        self._sent_away += (failure.wait_s or 0.0) > LONGEST_WAIT_S
-        if self._sent_away >= _SENT_AWAY:
-            raise TeacherError(f"{where} It asks to wait {failure.wait_s or 0:.0f} s: run this again then.{safe}")
+        self._sent_away += wait_s > LONGEST_WAIT_S
+        if self._sent_away >= _SENT_AWAY and wait_s > LONGEST_WAIT_S:
+            raise TeacherError(f"{where} It asks to wait {wait_s:.0f} s: run this again then.{safe}")
         if now_s - self._overloaded_since_s > _LONGEST_OVERLOAD_S:
             raise TeacherError(
                 f"{where} It has taken nothing for {_LONGEST_OVERLOAD_S:.0f} s: run this again later.{safe}"

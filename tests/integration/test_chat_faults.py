@@ -184,6 +184,20 @@ def test_a_server_that_is_overloaded_at_first_is_not_taken_for_a_wrong_one(
     assert replies[0].meta.error == "HTTP 503 (tried 2 times)"
 
 
+@pytest.mark.parametrize("wait_s", ["0", "3600"])
+def test_time_in_which_nobody_asked_is_no_overload(
+    make_chat: MakeChat, server: ChatServer, monkeypatch: pytest.MonkeyPatch, wait_s: str
+) -> None:
+    monkeypatch.setattr(asking, "_LONGEST_OVERLOAD_S", 0.8)
+    monkeypatch.setattr(asking, "_SENT_AWAY", 2)
+    monkeypatch.setattr(asking, "LONGEST_WAIT_S", 0.5)
+    server.behave = lambda seen: Answer(429, b"", {"Retry-After": wait_s})
+    chat = make_chat(max_tries=1)
+    for _ in range(2):
+        assert [reply.meta.status for reply in ask(chat, prompts(1))] == ["error"]
+        time.sleep(1.0)
+
+
 @pytest.mark.parametrize(
     "fault",
     [Answer(200, {"error": "Unexpected endpoint or method."}), Answer(200, b"<html>"), Answer(502, b"oops")],
