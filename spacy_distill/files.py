@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def keep_old(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file in one step: whoever reads it finds all of it, or what stood there before. Its folder is made.
+    """Write a file in one step: whoever reads it finds all of it, or what stood there before. Its folder is made. One
+    that was there keeps its permissions.
 
     YIELDS (Path): Where to write, a folder of files too if there is none yet. It takes its place at the end, or goes
         where that is not reached.
@@ -74,9 +76,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield path
         return
     path = path.resolve()
+    there = path.exists()
+    if there and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        if there:
+            part.touch(0o600)  # Until it is whole it is for nobody else.
         yield part
+        if there:
+            with suppress(OSError):  # Some network drives have no permissions.
+                shutil.copymode(path, part)
         part.replace(path)
     finally:
         if part.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -69,3 +70,26 @@ def test_a_link_stays_one_and_so_does_a_pipe(tmp_path: Path) -> None:
     assert pipe.read_text(encoding="utf8") == "2\n"
     thread.join()
     assert pipe.is_fifo()
+
+
+def test_a_file_keeps_who_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "texts.jsonl"
+    write_json(file, 1)
+    for mode in (0o600, 0o664):
+        file.chmod(mode)
+        with whole_file(file) as part:
+            part.write_text("2", encoding="utf8")
+            assert stat.S_IMODE(part.stat().st_mode) == 0o600
+        assert file.read_text(encoding="utf8") == "2"
+        assert stat.S_IMODE(file.stat().st_mode) == mode
+
+
+def test_a_file_that_may_not_be_written_to_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.json"
+    write_json(file, 1)
+    file.chmod(0o400)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # As for anybody but root.
+    with pytest.raises(PermissionError) as caught:
+        write_json(file, 2)
+    assert caught.value.filename == str(file)
+    assert [path.read_text(encoding="utf8") for path in tmp_path.iterdir()] == ["1\n"]
