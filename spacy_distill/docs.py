@@ -81,7 +81,7 @@ def annotations_of(doc: Doc) -> list[Annotation]:
         facts = distill.get(task)
         if facts is None or "status" not in facts:
             continue
-        labels = tuple(map(sys.intern, facts["labels"]))  # a DocBin has a copy for each doc
+        labels = tuple(sys.intern(str(label)) for label in facts["labels"])  # a DocBin has a copy for each doc
         ok = facts["status"] == "ok"
         ents, doubtful = _entities(doc) if ok and task == "ner" else (None, ())
         found.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 
@@ -51,6 +52,13 @@ def test_annotations_go_to_a_file_and_come_back(tmp_path: Path) -> None:
     assert [str(span) for span in back.spans["teacher"]] == ["Zoë", "met Ada Byron", "Ada", "Ada Byron", "Oslo"]
     assert list(back.spans["teacher"].attrs["scores"]) == [0.5, 0.125, None, None, 0.25]
     assert (classes.provenance, classes.confidence, classes.group) == (CLASSES.provenance, 0.75, "g")
+
+
+def test_labels_may_come_from_an_array() -> None:
+    labels = tuple(np.unique(["b", "a", "b"]))
+    record = Annotation(id="r1", text=TEXT, task="textcat", labels=labels, status="abstain")
+    (found,) = annotations_of(annotate_doc(NLP.make_doc(TEXT), record))
+    assert found == record
 
 
 def test_no_doc_of_a_file_makes_srsly_look_through_the_installed_packages(
