@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,8 +85,9 @@ def aggregate(
     """
     _check(sources, method, weights)
     first = next(record for records in sources.values() for record in records)
+    ids = dict.fromkeys(record.id for records in sources.values() for record in records)
     sources = _without_copies({name: in_one_order(records, first.labels) for name, records in sources.items()})
-    rows = _rows(sources)
+    rows = _rows(sources, ids)
     voters = [_voters(row) for row in rows]
     voting = [index for index, row in enumerate(voters) if any(row)]
     ballots = [voters[index] for index in voting]
@@ -209,9 +210,8 @@ def _without_copies(sources: Mapping[str, Sequence[Annotation]]) -> dict[str, li
     return {name: own[name] for name in sources}
 
 
-def _rows(sources: Mapping[str, Sequence[Annotation]]) -> list[Row]:
+def _rows(sources: Mapping[str, Sequence[Annotation]], ids: Iterable[str]) -> list[Row]:
     by_id = [{record.id: record for record in records} for records in sources.values()]
-    ids = dict.fromkeys(record.id for records in sources.values() for record in records)
     return [[known.get(identifier) for known in by_id] for identifier in ids]
 
 

@@ -161,7 +161,9 @@ def test_what_corrections_carry_along_unchecked_is_no_second_vote() -> None:
         assert [result.label for result in found.annotations] == ["milk", "tea", "tea"]
         assert [(result.cats, result.confidence) for result in found.annotations[1:]] == [(soft, 0.6)] * 2
         assert {teacher.name: teacher.votes for teacher in found.teachers} == {"pool": 3, "people": 1}
-    alone = {result.id: result for result in aggregate({"monday": monday, "tuesday": tuesday}).annotations}
+    found = aggregate({"monday": monday, "tuesday": tuesday})
+    assert [result.id for result in found.annotations] == ["r0", "r1", "r2"]
+    alone = {result.id: result for result in found.annotations}
     assert [(alone[name].label, alone[name].gold) for name in ("r0", "r1")] == [("milk", True), ("tea", True)]
     assert (alone["r2"].cats, alone["r2"].gold) == (soft, False)
     against = [say(n, "milk") for n in range(3)]
