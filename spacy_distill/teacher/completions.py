@@ -44,7 +44,7 @@ _FILE = re.compile(r"[/\\~.]|[A-Za-z]:[/\\]|.*\.gguf$")
 _NOTHING_SAID = (
     "the token limit was reached before the first word, perhaps by thinking: raise `max_tokens`, or turn thinking off"
 )
-_CUT_OFF = "a reply was cut off at the token limit: where many are, raise `max_tokens`"
+_CUT_OFF = "cut off at the token limit: where many replies are, raise `max_tokens`"
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)

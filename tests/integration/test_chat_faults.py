@@ -349,7 +349,7 @@ def test_that_replies_are_cut_off_is_said_once(
     replies = ask(make_chat(), prompts(5))
     assert [reply.meta.status for reply in replies] == ["ok", "truncated", "ok", "truncated", "ok"]
     (said,) = [record.getMessage() for record in caplog.records]
-    assert said == f"{server.url}: a reply was cut off at the token limit: where many are, raise `max_tokens`"
+    assert said == f"{server.url}: cut off at the token limit: where many replies are, raise `max_tokens`"
 
 
 @pytest.mark.parametrize("said", [{"reasoning_content": "Let me see"}, {"tool_calls": [{"id": "call_1"}]}])
